@@ -8,7 +8,7 @@ __all__ = ['QtpError', 'ParameterError', 'DataError', 'AlignmentError', 'Calenda
 
 # %% ../../nbs/core/01_errors.ipynb #58303853
 from difflib import get_close_matches
-from typing import Iterable
+from collections.abc import Iterable
 
 # %% ../../nbs/core/01_errors.ipynb #2bd35a2f
 class QtpError(Exception):
