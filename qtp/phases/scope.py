@@ -5,22 +5,22 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'RISKS', 'SOURCES', 'thresholds', 'run']
 
-# %% ../../nbs/phases/01_scope.ipynb #f127975c
+# %% ../../nbs/phases/01_scope.ipynb #d574d05a
 import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.files import write_text
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/01_scope.ipynb #b8b1d506
+# %% ../../nbs/phases/01_scope.ipynb #9fb7a60a
 VERDICTS = {
     "limits.storage_gb": ("data", "lake size, GB"), "limits.api_calls": ("data", "API calls"),
     "limits.memory_gb": ("models", "peak memory, GiB"), "limits.job_hours": ("monitor", "longest phase, hours"),
     "quality.max_missing": ("data", "missing sessions, share"), "quality.max_quarantined": ("data", "quarantined rows, share"),
     "quality.min_assets": ("data", "assets a session, median"),
-    "features.stability": ("features", "median stability over 3 sessions"),
-    "features.drop_above": ("features", "highest correlation kept"), "features.report_above": ("features", "correlated pairs reported above"),
-    "models.coverage_low": ("models", "interval coverage, at least"), "models.coverage_high": ("models", "interval coverage, at most"),
+    "selection.stability": ("features", "median stability over 3 sessions"),
+    "selection.drop_above": ("features", "highest correlation kept"), "selection.report_above": ("features", "correlated pairs reported above"),
+    "intervals.coverage_low": ("models", "interval coverage, at least"), "intervals.coverage_high": ("models", "interval coverage, at most"),
     "horizons": ("models", "horizon within scope"), "capital": ("execution", "capital sized, USD"), "long_only": ("execution", "short positions"),
     "gates.sharpe": ("validation", "Sharpe, net"), "gates.fold_ic": ("validation", "IC of the worst fold"),
     "gates.max_drawdown": ("validation", "maximum drawdown"),
@@ -32,7 +32,7 @@ VERDICTS = {
     "monitoring.sharpe_floor": ("monitor", "live Sharpe"),
 }
 
-# %% ../../nbs/phases/01_scope.ipynb #ebb261f5
+# %% ../../nbs/phases/01_scope.ipynb #d1600875
 def thresholds(
     parameters: dict,  # the phase's parameters
 ) -> pd.DataFrame:     # one row a threshold: threshold, value, phase, check
@@ -41,14 +41,14 @@ def thresholds(
     Raises `ParameterError` for a threshold that no verdict would apply.
     """
     flat = {}
-    for name in ("limits", "quality", "features", "models", "gates", "candidate", "success", "strategy", "monitoring"):
+    for name in ("limits", "quality", "selection", "intervals", "gates", "candidate", "success", "strategy", "monitoring"):
         flat |= {f"{name}.{key}": value for key, value in parameters[name].items()}
     flat |= {name: parameters[name] for name in ("horizons", "capital", "long_only")}
     idle = sorted(set(flat) ^ set(VERDICTS))
     if idle: raise ParameterError(f"scope: {idle[0]} and the verdicts of the later phases do not match ({len(idle)} differ). Give each threshold a verdict.")
     return pd.DataFrame([{"threshold": k, "value": str(flat[k]), "phase": VERDICTS[k][0], "check": VERDICTS[k][1]} for k in VERDICTS])
 
-# %% ../../nbs/phases/01_scope.ipynb #57e9186d
+# %% ../../nbs/phases/01_scope.ipynb #8960d2b8
 RISKS = [
     ("Something looked ahead", "fatal", "audit of every feature before a model is fitted", "features"),
     ("Data gaps and silent repairs", "high", "bad rows are quarantined and counted, missing sessions have a limit", "data"),
@@ -68,7 +68,7 @@ SOURCES = [
 ]
 
 
-def run(run_dir, objective, universe, capital, long_only, horizons, limits, quality, gates, candidate, success, strategy, features, models, monitoring):
+def run(run_dir, objective, universe, capital, long_only, horizons, limits, quality, gates, candidate, success, strategy, selection, intervals, monitoring):
     "Fix what the run is for and what it will be judged by."
     phase = Phase.open("scope", run_dir, locals())
     applied = thresholds(phase.parameters)
