@@ -79,9 +79,9 @@ def _become_kernel(request, handles):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _point(request["log"], 1, 2)
         os.chdir(request["cwd"])
-        os.environ["JPY_PARENT_PID"] = str(os.getppid())    # the kernel ends itself when the warm process is gone
         from ipykernel.kernelapp import IPKernelApp
-        IPKernelApp.launch_instance(request["argv"])
+        ends_with_us = [f"--IPKernelApp.parent_handle={os.getppid()}", "--log-level=ERROR", "--HistoryManager.enabled=False"]
+        IPKernelApp.launch_instance(request["argv"] + ends_with_us)
     finally: os._exit(0)
 
 # %% ../../nbs/workbench/02a_kernels.ipynb #92527936
