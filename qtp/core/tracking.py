@@ -6,7 +6,7 @@
 __all__ = ['SECRET', 'LONGEST_PARAM', 'BATCH', 'PATIENCE_S', 'flatten', 'metric_values', 'Run', 'sqlite_path', 'create_database',
            'Tracker']
 
-# %% ../../nbs/core/06_tracking.ipynb #c5604ed8
+# %% ../../nbs/core/06_tracking.ipynb #611990fa
 import fcntl
 import logging
 import math
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .errors import ModelError, ParameterError
 
-# %% ../../nbs/core/06_tracking.ipynb #a2a3e757
+# %% ../../nbs/core/06_tracking.ipynb #a0bd7496
 SECRET = re.compile(r"(api_?key|token|secret|password|credential)", re.IGNORECASE)
 
 
@@ -50,7 +50,7 @@ def _number(name, value):
     try: return math.nan if value is None else float(value)
     except (TypeError, ValueError): raise ParameterError(f"metric {name}: found {value!r}, expected a number. Write text as a tag.") from None
 
-# %% ../../nbs/core/06_tracking.ipynb #36256af5
+# %% ../../nbs/core/06_tracking.ipynb #66f4a456
 LONGEST_PARAM = 6000    # characters, MLflow's limit (mlflow.utils.validation.MAX_PARAM_VAL_LENGTH)
 BATCH = 100             # parameters or tags of one call, MLflow's limit
 
@@ -115,7 +115,7 @@ def _short(value):
     text = str(value)
     return text if len(text) <= LONGEST_PARAM else text[:LONGEST_PARAM - 3] + "..."
 
-# %% ../../nbs/core/06_tracking.ipynb #2b07b31a
+# %% ../../nbs/core/06_tracking.ipynb #ee486edf
 PATIENCE_S = 30     # how long a writer waits for another
 
 
@@ -159,7 +159,7 @@ def _quiet():
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     for name in ("mlflow", "alembic"): logging.getLogger(name).setLevel(logging.WARNING)
 
-# %% ../../nbs/core/06_tracking.ipynb #6637b9d5
+# %% ../../nbs/core/06_tracking.ipynb #9e8d78b3
 class Tracker:
     "Records of one experiment at one tracking address."
 
@@ -199,14 +199,14 @@ class Tracker:
         self,
         name: str,                   # shown in MLflow's list
         parent: str | None = None,   # id of the run it belongs to
-        params: dict = {},           # nested parameters
-        tags: dict = {},             # name -> text
+        params: dict | None = None,  # nested parameters
+        tags: dict | None = None,    # name -> text
     ):
         "Open a record; it ends FINISHED, or FAILED with the error's text as tag `error`."
-        given = {"mlflow.runName": name, **({"mlflow.parentRunId": parent} if parent else {}), **{k: _short(v) for k, v in tags.items()}}
+        given = {"mlflow.runName": name, **({"mlflow.parentRunId": parent} if parent else {}), **{k: _short(v) for k, v in (tags or {}).items()}}
         run = Run(self.client, self.client.create_run(self.migrate(), tags=given).info.run_id)
         try:
-            run.params(params)
+            run.params(params or {})
             yield run
         except BaseException as e:
             run.tag(error=f"{type(e).__name__}: {e}")
@@ -219,7 +219,7 @@ class Tracker:
         model_dir: Path | str,      # folder of a saved model
         name: str,                  # of the registered model
         alias: str | None = None,   # such as "candidate" or "champion"; moves to the new version
-        tags: dict = {},            # name -> text, on the version
+        tags: dict | None = None,   # name -> text, on the version
         run_id: str | None = None,  # run whose artifacts hold the model; None opens one
     ) -> str:                       # number of the new version
         "Store a model folder among a run's artifacts and register it as a new version."
@@ -228,7 +228,7 @@ class Tracker:
         Run(self.client, run_id).artifact(model_dir, "model")
         self._ensure_model(name)
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
-        version = self.client.create_model_version(name, source, run_id, tags={k: _short(v) for k, v in tags.items()}).version
+        version = self.client.create_model_version(name, source, run_id, tags={k: _short(v) for k, v in (tags or {}).items()}).version
         if alias: self.client.set_registered_model_alias(name, alias, version)
         return str(version)
 
