@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['REGIMES', 'market_return', 'regimes', 'plot_regimes']
 
-# %% ../../nbs/features/12_regime.ipynb #2dd73f9e
+# %% ../../nbs/features/12_regime.ipynb #d6f921c7
 import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError
 from ..core.frames import check_aligned
 
-# %% ../../nbs/features/12_regime.ipynb #bd1d55df
+# %% ../../nbs/features/12_regime.ipynb #53f8aeba
 REGIMES = ("trending, calm", "trending, volatile", "turning, calm", "turning, volatile")
 
 
@@ -38,7 +38,7 @@ def regimes(
 
     Raises `DataError` for a window under 2.
 
-    Source: efficiency ratio from Kaufman, Trading Systems and Methods, 5th ed. (2013), ch. 17.
+    Source: efficiency ratio from Kaufman, Trading Systems and Methods, 5th ed. (2013), ch. 1.
     """
     if window < 2: raise DataError(f"regimes: found window={window}, expected at least 2 sessions.")
     past = market.rolling(window)
@@ -54,7 +54,7 @@ def regimes(
 def _above_own_past(x, window):
     return x > x.expanding(min_periods=window).median()
 
-# %% ../../nbs/features/12_regime.ipynb #a359b395
+# %% ../../nbs/features/12_regime.ipynb #11bea943
 def plot_regimes(
     market: pd.Series,     # (sessions,) decimal returns
     states: pd.DataFrame,  # from `regimes`
