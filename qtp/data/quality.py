@@ -7,16 +7,17 @@ __all__ = ['COPIED', 'OHLC_SLACK', 'ASSET_ID', 'ROW_RULES', 'FINDINGS', 'STALE',
            'QUARTER', 'SPIKE_LEFT', 'refusal', 'check_structure', 'check_zone', 'row_faults', 'findings_of',
            'history_faults', 'QualityReport', 'check_bars', 'plot_coverage']
 
-# %% ../../nbs/data/06_quality.ipynb #6abfd8d9
+# %% ../../nbs/data/06_quality.ipynb #4a6a965a
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError
-from .providers import ADJUSTMENTS, BAR_COLUMNS, PRICES, STAMPS
+from .adjust import ADJUSTMENTS, PRICES
+from .providers import BAR_COLUMNS, STAMPS
 
-# %% ../../nbs/data/06_quality.ipynb #f57cb535
+# %% ../../nbs/data/06_quality.ipynb #5b79caa9
 def refusal(
     source: str,    # file or table
     row,            # first offending row: Series with `asset_id` and `timestamp`
@@ -85,7 +86,7 @@ def _fit(stamps, calendar, stamp, bar):
     if bar != "1d": return ((utc >= opens) & (utc <= closes)).to_numpy()
     return (utc >= closes if stamp == "end" else utc <= opens).to_numpy()
 
-# %% ../../nbs/data/06_quality.ipynb #b859f67a
+# %% ../../nbs/data/06_quality.ipynb #c0cdad59
 COPIED = 10_000            # shares: two sessions of an asset with the same four prices and this volume or more are one bar twice
 OHLC_SLACK = 1e-6          # relative; rounding of adjusted prices, far below one cent
 ASSET_ID = r"[A-Za-z0-9^][A-Za-z0-9.^=_\-]{0,31}"   # names that are safe in paths and tables
@@ -141,7 +142,7 @@ def _inconsistent(p):
     inner = p[["open", "close"]]
     return pd.DataFrame({"low": p["low"] > inner.min(axis=1) * (1 + OHLC_SLACK), "high": p["high"] < inner.max(axis=1) * (1 - OHLC_SLACK)})
 
-# %% ../../nbs/data/06_quality.ipynb #436f9ab1
+# %% ../../nbs/data/06_quality.ipynb #5e9d58e5
 FINDINGS = ["severity", "rule", "asset_id", "first", "count", "column", "found", "expected", "remedy"]
 STALE = 10                 # sessions in a row with the same close
 EDGE = 5                   # sessions by which a history may start late or end early without a word
@@ -192,7 +193,7 @@ def _values(bars):
             tell(bars["volume"].eq(0) & ~halted, "zero_volume", "warning", "volume", "0", "shares traded", "Orders cannot be filled there; ask the source whether the price is a quote."),
             tell(run == STALE - 1, "stale", "warning", "close", f"the same close {STALE} sessions in a row", "a price that moves", "Check for a halt or a filled-forward series.")]
 
-# %% ../../nbs/data/06_quality.ipynb #0cc10110
+# %% ../../nbs/data/06_quality.ipynb #8bd78365
 JUMP = np.log(1.3)         # log return beyond the market's that wants an explanation
 SPIKE_SIGMA = 5.0          # both legs of a spike exceed this many robust deviations of the asset's returns of the quarter around it
 SPIKE_MIN = 0.05           # and this log return
@@ -258,7 +259,7 @@ def history_faults(
     parts = [p for p in parts if len(p)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=FINDINGS).astype({"count": int})
 
-# %% ../../nbs/data/06_quality.ipynb #15b55907
+# %% ../../nbs/data/06_quality.ipynb #dbc2443b
 @dataclass(frozen=True)
 class QualityReport:
     "Clean bars, quarantined rows with their reason, and findings by asset."
@@ -313,7 +314,7 @@ def check_bars(
     parts = [disorder, _row_findings(quarantine), history_faults(clean, calendar, adjustment, actions, max_missing, quarantine) if bar == "1d" else None]
     return QualityReport(clean, quarantine, pd.concat([p for p in parts if p is not None and len(p)] or [pd.DataFrame(columns=FINDINGS)], ignore_index=True))
 
-# %% ../../nbs/data/06_quality.ipynb #7c78aa8a
+# %% ../../nbs/data/06_quality.ipynb #e2d39091
 def _stamped(bars, calendar, stamp, zone, bar, source):
     "Bars with `event_time` and `timestamp` in UTC, and `sent`, the stamp as it came."
     sent = bars["timestamp"].astype("str")
@@ -367,7 +368,7 @@ def _check_size(clean, min_assets, min_sessions, source):
         raise DataError(f"{source}: found {n} sessions from {clean['event_time'].min():%Y-%m-%d} to {clean['event_time'].max():%Y-%m-%d} ({len(assets)} assets), expected at least {min_sessions}: "
                         f"windows would not fill and no fold could be trained. Load a longer history, or pass min_sessions={n}.")
 
-# %% ../../nbs/data/06_quality.ipynb #a566dcb4
+# %% ../../nbs/data/06_quality.ipynb #598c6948
 def plot_coverage(
     report: QualityReport,  # of daily bars
     ax=None,                # Axes to draw into; None makes one
