@@ -15,7 +15,7 @@ _SHORTCUTS = {
     "run_experiment": "qtp.workbench.runner",
     "simulate_market": "qtp.data.simulate",
 }
-__all__ = sorted(_SHORTCUTS)
+__all__ = ["assert_causal", "audit", "backtest", "feature", "materialize", "run_experiment", "simulate_market"]
 
 
 def __getattr__(name):
