@@ -263,7 +263,8 @@ def read_run(
     if not (run_dir / "run.json").exists():
         raise RunError(f"{run_dir}: run.json is missing, so this is no run. `qtp runs` lists the runs there are.")
     run = read_json(run_dir / "run.json")
-    return {"run": run, "dir": run_dir, "phases": {name: _phase_state(run_dir, run, name) for name in PHASES}}
+    names = (run.get("road") or {}).get("names") or PHASES
+    return {"run": run, "dir": run_dir, "phases": {name: _phase_state(run_dir, run, name) for name in PHASES if name in names}}
 
 
 def _phase_state(run_dir, run, name):
@@ -280,12 +281,12 @@ def headline(
 ) -> dict:        # tone (pass, fail, warn), text and the gates that fail
     "The run in one sentence: did it finish, and do its gates pass?"
     gates = [(p["name"], v) for p in state["phases"].values() if p["status"] == "done" for v in p["handoff"].get("verdicts", []) if v.get("gate")]
-    failing = [v["check"] for _, v in gates if not v["pass"]]
+    failing = [f"{v['check']}, {plain(v['value'])} against {plain(v['threshold'])}" for _, v in gates if not v["pass"]]
     missing = [p["name"] for p in state["phases"].values() if p["status"] != "done"]
     broken = [p["name"] for p in state["phases"].values() if p["status"] == "failed"]
     if broken: return {"tone": "fail", "text": f"Stopped in phase {broken[0]}.", "failing": failing}
     if missing: return {"tone": "warn", "text": f"Not finished: {', '.join(missing)} still to run.", "failing": failing}
-    if failing: return {"tone": "fail", "text": f"{len(failing)} of {len(gates)} gates fail, so nothing is promoted to champion.", "failing": failing}
+    if failing: return {"tone": "fail", "text": f"{len(failing)} of {len(gates)} gates fail, so the model stays a candidate.", "failing": failing}
     return {"tone": "pass", "text": f"All {len(gates)} gates pass." if gates else "Finished; it has no gates.", "failing": []}
 
 # %% ../../nbs/workbench/04_report.ipynb #6ef63601
@@ -297,6 +298,7 @@ def plain(
     if isinstance(value, bool): return "yes" if value else "no"
     if isinstance(value, int): return f"{value:,}"
     if isinstance(value, float): return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, str): return value.replace(">=", "≥").replace("<=", "≤")
     if isinstance(value, (list, tuple)): return ", ".join(map(plain, value))
     if isinstance(value, dict): return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
     return str(value)
@@ -305,7 +307,8 @@ def plain(
 def _tiles(state):
     found = []
     for label, places, form in TILES:
-        values = [state["phases"][p]["handoff"].get("metrics", {}).get(m) for p, m in places if state["phases"][p]["status"] == "done"]
+        done = {name: p["handoff"] for name, p in state["phases"].items() if p["status"] == "done"}
+        values = [done.get(p, {}).get("metrics", {}).get(m) for p, m in places]
         value = next((v for v in values if v is not None), None)
         if value is not None: found.append((label, form.format(value).replace("-", "\N{MINUS SIGN}")))
     return found
@@ -313,7 +316,7 @@ def _tiles(state):
 
 def _picture(state):
     "The equity curve that the backtest phase lists, as a data URI; None when it has none."
-    listed = [a for a in state["phases"]["backtest"]["handoff"].get("artifacts", {}) if re.search(r"equity[^/]*\.png$", a)]
+    listed = [a for a in state["phases"].get("backtest", {"handoff": {}})["handoff"].get("artifacts", {}) if re.search(r"equity[^/]*\.png$", a)]
     files = [f for f in (state["dir"] / a for a in sorted(listed, key=len)) if f.resolve().is_relative_to(state["dir"].resolve()) and f.exists()]
     return "data:image/png;base64," + base64.b64encode(files[0].read_bytes()).decode() if files else None
 
@@ -330,7 +333,7 @@ def _files(state, phase):
 
 # %% ../../nbs/workbench/04_report.ipynb #1b1e25ff
 INDEX_CSS = """
-.top{display:flex;flex-wrap:wrap;align-items:baseline;gap:.2rem 1rem}.top h1{margin-right:auto}.soft{color:var(--soft)}
+.top{display:flex;flex-wrap:wrap;align-items:baseline;gap:.2rem 1rem}.top h1{margin-right:auto}.soft{color:var(--soft)}h2 .soft{font-weight:400;font-size:.95rem;margin-left:.4rem}
 .band{border-radius:.6rem;padding:.85rem 1.1rem;margin:1rem 0 1.3rem;font-size:1.12rem;font-weight:600}.band p{margin:.25rem 0 0;font-weight:400;font-size:.95rem}
 .band.pass{background:var(--passbg);color:var(--pass)}.band.fail,.override{background:var(--failbg);color:var(--fail)}.band.warn{background:var(--warnbg);color:var(--warn)}
 .override{border-radius:.6rem;padding:.85rem 1.1rem;margin:1rem 0;border:2px solid var(--fail)}.override ul{margin:.3rem 0 0;padding-left:1.2rem}
@@ -358,13 +361,14 @@ INDEX = """
 {% if run.description %}<blockquote>{{ run.description }}</blockquote>{% endif %}
 {% if overrides %}<section class="override"><strong>Overridden by hand</strong><ul>{% for o in overrides %}<li>{{ o }}</li>{% endfor %}</ul></section>{% endif %}
 <div class="band {{ head.tone }}">{{ head.text }}{% if head.failing %}<p>Failing: {{ head.failing | join('; ') }}</p>{% endif %}
-{% if cause %}<p>{{ cause }}</p>{% endif %}</div>
+{% if cause %}<p>{{ cause }}</p>{% endif %}{% if run.failed and run.failed.details %}<p><a href="{{ run.failed.details }}">Whole traceback</a></p>{% endif %}</div>
+{% if run.problems %}<div class="band warn">The run itself ended, but not everything around it worked.{% for p in run.problems %}<p>{{ p }}</p>{% endfor %}</div>{% endif %}
 {% if tiles %}<dl class="tiles">{% for label, value in tiles %}<div class="tile"><dt>{{ label }}</dt><dd>{{ value }}</dd></div>{% endfor %}</dl>{% endif %}
 {% if picture %}<figure class="curve"><img src="{{ picture }}" alt="Equity of the strategy, net of costs, against the equal-weight universe"></figure>{% endif %}
 <h2>The road</h2>
 <ol class="road">{% for p in phases %}<li class="{{ p.status }}">{% if p.page %}<a href="{{ p.page }}">{% else %}<span class="step">{% endif -%}
 <small>{{ p.number }}</small><b>{{ p.name }}</b><i>{{ p.status }}</i>{% if p.page %}</a>{% else %}</span>{% endif %}</li>{% endfor %}</ol>
-<h2>Verdicts</h2>
+<h2>Verdicts <span class="soft">{{ counted }}</span></h2>
 <table class="verdicts"><colgroup><col class="c1"><col class="c2"><col class="c3"><col class="c4"></colgroup>
 <thead><tr><th scope="col">Check</th><th scope="col" class="num">Threshold</th><th scope="col" class="num">Value</th><th scope="col">Verdict</th></tr></thead>
 {% for p in phases if p.handoff.verdicts %}<tbody><tr><th scope="rowgroup" colspan="4">{{ p.number }} {{ p.name }}{% if p.status != 'done' %} ({{ p.status }}){% endif %}</th></tr>
@@ -397,7 +401,7 @@ def write_index(
     env.filters["plain"] = plain
     body = env.from_string(INDEX).render(
         run=run, dir=state["dir"].name, head=headline(state), meta=_meta(run), cause=_cause(run), phases=phases, tiles=_tiles(state),
-        picture=_picture(state), prints=_prints(phases), overrides=_overrides(run, phases), parameters=_given(run),
+        counted=_counted(phases), picture=_picture(state), prints=_prints(phases), overrides=_overrides(run, phases), parameters=_given(run),
         notes=[(p["name"], n) for p in phases for n in p["handoff"].get("notes", [])],
         beside=[f for f in ("experiment.yaml", "run.json", "run.jsonl", "metrics.json") if (state["dir"] / f).exists()])
     return write_text(state["dir"] / "index.html", page(str(run.get("name", "run")), body, INDEX_CSS))
@@ -408,14 +412,22 @@ def _shown(state, phase):
     return {**phase, "files": _files(state, phase), "page": next((p for p in pages if (state["dir"] / p).exists()), None)}
 
 
+def _counted(phases):
+    passed = [v["pass"] for p in phases for v in p["handoff"].get("verdicts", [])]
+    return f"{sum(passed)} of {len(passed)} pass" if passed else ""
+
+
 def _meta(run):
-    return [str(v)[:16].replace("T", " ") for v in (run.get("started"), run.get("profile")) if v] + [f"{run['elapsed']:.0f} s" for _ in [0] if run.get("elapsed")]
+    code, elapsed = run.get("code") or {}, run.get("elapsed")
+    commit = (code.get("commit") or "")[:9] + (" with local changes" if code.get("dirty") else "")
+    said = [str(run.get("started") or "")[:16].replace("T", " "), run.get("profile"), f"{elapsed:.0f} s" if elapsed else "", commit, "scratch" if run.get("scratch") else ""]
+    return [x for x in said if x]
 
 
 def _cause(run):
     failed = run.get("failed")
-    if not isinstance(failed, dict): return failed or run.get("error")
-    return " ".join([f"Cell {failed['cell']}:" for _ in [0] if failed.get("cell") is not None] + [str(failed.get("cause") or failed.get("error") or "")])
+    if not isinstance(failed, dict): return failed
+    return (f"Cell {failed['cell']}: " if failed.get("cell") else "") + str(failed.get("cause") or "")
 
 
 def _overrides(run, phases):
