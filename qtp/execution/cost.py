@@ -79,7 +79,7 @@ def liquidity(
     """
     close, volume = bars["close"], bars["volume"]
     dollars = close.to_numpy() * volume.to_numpy()
-    adv, illiquidity = _liquidity(np.ascontiguousarray(close.to_numpy()), np.ascontiguousarray(dollars), window)
+    adv, illiquidity = _liquidity(np.array(close.to_numpy(dtype=float), order="C"), np.array(dollars, order="C"), window)
     return tuple(pd.DataFrame(a, close.index, close.columns, copy=False) for a in (adv, illiquidity))
 
 

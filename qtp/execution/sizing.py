@@ -38,7 +38,7 @@ def size_positions(
     sigma = np.ones_like(values) if method != "inverse_vol" else _like(vol, scores, "vol").to_numpy(dtype=float)
     values[~(sigma > 0)] = np.nan
     sector, cap, room = _sector_codes(scores.columns, sectors, sector_cap, k)
-    weights = _size(np.ascontiguousarray(values), np.ascontiguousarray(sigma), sector, k, room, METHODS.index(method), max_weight, cap, gross)
+    weights = _size(np.array(values, order="C"), np.array(sigma, order="C"), sector, k, room, METHODS.index(method), max_weight, cap, gross)
     return pd.DataFrame(weights, scores.index, scores.columns)
 
 
