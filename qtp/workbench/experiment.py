@@ -196,7 +196,7 @@ def _override(raw, text):
     path, sign, value = text.partition("=")
     keys = path.strip().split(".")
     if not sign or not all(keys): raise ParameterError(f"override `{text}`: expected `section.key=value`, such as `models.horizon=10`.")
-    try: value = yaml.load(value, _Loader)
+    try: value = yaml.load(value, _Loader) if value.strip() else ""     # nothing after `=` is empty text; `null` is null
     except yaml.YAMLError as e: raise ParameterError(f"override `{text}`: the value cannot be read as YAML: {_one_line(e)}") from None
     for key in keys[:-1]:
         if not isinstance(raw.get(key) or {}, dict): raise ParameterError(f"override `{text}`: `{key}` holds {_show(raw[key])}, so nothing lies below it.")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'SCHEMA', 'VERDICT', 'Road', 'phase_name', 'phase_number', 'road_of', 'phase_key', 'sources_hashes',
-           'Handoff', 'read_handoff', 'Phase', 'mark_stale', 'read_table']
+           'Handoff', 'read_handoff', 'Phase', 'mark_stale', 'read_table', 'scratch_places']
 
 # %% ../../nbs/workbench/01_handoff.ipynb #0c57d768
 import atexit
@@ -83,7 +83,7 @@ def phase_key(
     road = road_of(run_dir)
     earlier = [read_handoff(run_dir, p) for p in road.before(name)]
     parts = {"parameters": value_hash(parameters), "earlier": value_hash([[h.phase, h.key, h.fingerprints] for h in earlier]),
-             "notebook": _notebook_hash(road.notebook(name)), "sources": _sources_hash(name),
+             "notebook": _notebook_hash(road.notebook(name)), "sources": sources_hashes((name,))[name],
              "lock": _lock_hash(), "files": value_hash(_file_stamps(parameters, _home(run_dir)))}
     return {**parts, "key": value_hash(parts)}
 
@@ -94,16 +94,11 @@ def _notebook_hash(path):
     return value_hash([[c["cell_type"], "".join(c["source"])] for c in cells])
 
 
-def _sources_hash(name):
-    "Of the sources that this process loaded, where the runner says so, else of those on disk."
-    if os.environ.get("QTP_SOURCES"): return json.loads(os.environ["QTP_SOURCES"])[name]
-    return sources_hashes((name,))[name]
-
-
 def sources_hashes(
     names: tuple,  # phases
 ) -> dict:         # phase -> hash of the package without the other phases' modules
-    "Name the code of each phase by its content."
+    "Name the code of each phase: as this process loaded it, where the runner says so, else as it is on disk."
+    if os.environ.get("QTP_SOURCES"): return json.loads(os.environ["QTP_SOURCES"])
     root, common = Path(qtp.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         inside = path.relative_to(root)
@@ -211,7 +206,7 @@ class Phase:
     def settings(self):
         "Where lake, database and tracking are; a demo or a reproduction keeps them inside the run's folder."
         from qtp.core.settings import settings
-        return settings(**_scratch_places(self.run_dir)) if self.scratch else settings()
+        return settings(**scratch_places(self.run_dir)) if self.scratch else settings()
 
     @property
     def scratch(self):
@@ -442,7 +437,10 @@ def _demo_run(name):
     return run_dir
 
 
-def _scratch_places(run_dir):
+def scratch_places(
+    run_dir: Path | str,  # a run's folder
+) -> dict:                # settings
+    "Where a run writes that must leave nothing outside its folder."
     scratch = Path(run_dir) / "scratch"
     scratch.mkdir(exist_ok=True)
     return dict(lake_url=str(scratch / "lake"), database_url=f"sqlite:///{scratch / 'qtp.db'}",
