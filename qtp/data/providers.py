@@ -7,8 +7,8 @@ __all__ = ['BAR_COLUMNS', 'STAMPS', 'SIDE_TABLES', 'SUFFIXES', 'FILE_NAME', 'Pro
            'read_numbers', 'FileProvider', 'pick', 'actions_from_adjusted', 'SampleProvider', 'SimulatedProvider',
            'make_provider']
 
-# %% ../../nbs/data/05_providers.ipynb #94ad1a5b
-from dataclasses import dataclass, field
+# %% ../../nbs/data/05_providers.ipynb #2f0f47fb
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.errors import DataError, ParameterError, nearest
+from ..core.files import value_hash
 from .adjust import ADJUSTMENTS, PRICES
 from .simulate import simulate_market
 
-# %% ../../nbs/data/05_providers.ipynb #37c5daf9
+# %% ../../nbs/data/05_providers.ipynb #a431ca67
 BAR_COLUMNS = ["timestamp", "asset_id", *PRICES, "volume"]   # every source has these; `adj_close` may follow
 STAMPS = ("session", "start", "end")
 SIDE_TABLES = {"actions": ["asset_id", "ex_date", "split_ratio", "cash_dividend"],
@@ -82,7 +83,7 @@ def declared(
         if value not in known:
             raise ParameterError(f"{name}: found {value!r}, expected one of {list(known)}. Look it up in the source's documentation; a guess shifts or rescales every bar.")
 
-# %% ../../nbs/data/05_providers.ipynb #64befd09
+# %% ../../nbs/data/05_providers.ipynb #42ec67e2
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 _BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-"]
 
@@ -148,7 +149,7 @@ def _check_columns(path, have, columns, needed, optional):
     raise DataError(f"{path}: column {columns.get(missing[0], missing[0])!r} is missing ({len(missing)} of {len(needed)} missing: {missing}), "
                     f"found {have}. Name the file's own columns: columns={hint}.")
 
-# %% ../../nbs/data/05_providers.ipynb #72d4bc27
+# %% ../../nbs/data/05_providers.ipynb #2ff6aff2
 def read_stamps(
     column: pd.Series,        # stamps, dates or ISO 8601 text, as read from `path`
     path,                     # file name for the message
@@ -194,7 +195,7 @@ def read_numbers(
                         f"({int(np.sum(bad))} of {len(frame)} rows). Correct the file or leave the value blank.")
     return frame.assign(**out)
 
-# %% ../../nbs/data/05_providers.ipynb #f9ad96b6
+# %% ../../nbs/data/05_providers.ipynb #4e1e6349
 FILE_NAME = "<file name>"   # as the column of `asset_id`: each file is named after the one asset it holds
 
 
@@ -300,7 +301,7 @@ def pick(
     if keep.any(): return frame if keep.all() else frame[keep].reset_index(drop=True)
     raise DataError(f"{source}: no bars from {start} to {end}, found {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}. Ask for dates inside these.")
 
-# %% ../../nbs/data/05_providers.ipynb #086fbb8c
+# %% ../../nbs/data/05_providers.ipynb #1a872a36
 def actions_from_adjusted(
     bars: pd.DataFrame,         # long raw bars with `close` and `adj_close`, session dates as `timestamp`
     min_split: float = 1.2,     # a step of the adjusted-to-raw ratio from here up (or below its inverse) is a split, not a dividend
@@ -345,14 +346,14 @@ class SampleProvider(Provider):
             raise DataError("sample: package bokeh_sampledata is not installed, expected the extra `sample`. Run pip install 'qtp[sample]'.")
         from bokeh_sampledata.stocks import data
         found = data.rename(columns={"ticker": "asset_id", "date": "timestamp"})[[*BAR_COLUMNS, "adj_close"]]
-        return found.assign(volume=found["volume"].astype(float), source=f"bokeh_sampledata {_version('bokeh_sampledata')}")
+        return found.assign(volume=found["volume"].astype(float), source=f"sample:bokeh_sampledata {_version('bokeh_sampledata')}")
 
 
 def _version(package):
     try: return version(package)
     except PackageNotFoundError: return "of unknown version"
 
-# %% ../../nbs/data/05_providers.ipynb #a0fe1858
+# %% ../../nbs/data/05_providers.ipynb #b88f17df
 @dataclass(frozen=True)
 class SimulatedProvider(Provider):
     "Bars, actions and membership of a seeded simulated market; see `simulate_market`."
@@ -381,7 +382,7 @@ class SimulatedProvider(Provider):
 
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Bars as traded."
-        return pick(self.market.bars, assets, start, end, self.zone, "simulated").assign(source=f"simulated seed {self.seed}")
+        return pick(self.market.bars, assets, start, end, self.zone, "simulated").assign(source=f"simulated:{value_hash(asdict(self))[:12]}")
 
     def actions(self) -> pd.DataFrame: return self.market.actions
 
@@ -393,7 +394,7 @@ class SimulatedProvider(Provider):
 
     def sectors(self) -> pd.Series: return self.market.sectors
 
-# %% ../../nbs/data/05_providers.ipynb #2788bde4
+# %% ../../nbs/data/05_providers.ipynb #881d5ff4
 def make_provider(
     name: str,   # "simulated", "file" or "sample"
     **options,   # the provider's own arguments
