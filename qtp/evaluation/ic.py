@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ic', 'rank_ic', 'hac_error', 'ic_summary', 'rolling_ic', 'plot_ic']
 
-# %% ../../nbs/evaluation/01_ic.ipynb #0bfb6d45
+# %% ../../nbs/evaluation/01_ic.ipynb #d66c4277
 from math import erfc, sqrt
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
 
-# %% ../../nbs/evaluation/01_ic.ipynb #c21dfa01
+# %% ../../nbs/evaluation/01_ic.ipynb #c4543801
 def ic(
     scores: pd.DataFrame,       # (sessions, assets) scores by decision timestamp; NaN means no opinion
     fwd_returns: pd.DataFrame,  # (sessions, assets) return over the `horizon` after the fill, decimal
@@ -61,7 +61,7 @@ def _row_corr(x, y):
         corr = np.nansum(centred[0] * centred[1], axis=1) / np.sqrt(squares[0] * squares[1])
     return np.where(flat[0] | flat[1], np.nan, corr.clip(-1, 1))
 
-# %% ../../nbs/evaluation/01_ic.ipynb #37a8cbe6
+# %% ../../nbs/evaluation/01_ic.ipynb #ea7725bf
 def hac_error(
     values: pd.Series,  # (sessions,) a series; NaN where a session says nothing
     lags: int,          # sessions over which neighbours may be alike, from 0
@@ -96,7 +96,7 @@ def ic_summary(
     return pd.Series({"mean": mean, "std": std, "icir": mean / std if std > 0 else np.nan, "t_hac": t,
                       "p_hac": erfc(abs(t) / sqrt(2)) if t == t else np.nan, "n": float(n)}, name=ic_series.name)
 
-# %% ../../nbs/evaluation/01_ic.ipynb #ef8a6cec
+# %% ../../nbs/evaluation/01_ic.ipynb #9e9a8638
 def rolling_ic(
     ic_series: pd.Series,            # (sessions,) from `ic` or `rank_ic`
     window: int = 60,                # sessions averaged
