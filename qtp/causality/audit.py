@@ -6,16 +6,17 @@
 __all__ = ['PRICES', 'ROUNDING', 'AMPLIFY', 'AUDIT_VERSION', 'COLUMNS', 'BUDGETS', 'Cube', 'cube', 'truncated', 'shocked',
            'adversarial_cuts', 'AuditReport', 'audit', 'assert_causal']
 
-# %% ../../nbs/causality/01_audit.ipynb #53fd9168
+# %% ../../nbs/causality/01_audit.ipynb #5bf4d4cd
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, LookAheadError, ParameterError
 
-# %% ../../nbs/causality/01_audit.ipynb #11b03ae1
+# %% ../../nbs/causality/01_audit.ipynb #b0d6144b
 @dataclass(frozen=True)
 class Cube:
     "Values of named features by session and asset."
@@ -33,9 +34,16 @@ class Cube:
     ) -> np.ndarray:       # (features, sessions, assets), NaN where the cube has no such row
         "Values laid out on other axes."
         at = [own.get_indexer(wanted) for own, wanted in ((self.names, names), (self.index, index), (self.assets, assets))]
+        if all(len(a) and a[0] >= 0 and (np.diff(a) == 1).all() for a in at): return self.values[tuple(slice(a[0], a[-1] + 1) for a in at)]
         out = self.values[np.ix_(*at)] if self.values.size else np.full([len(a) for a in at], np.nan)
         for axis, a in enumerate(at): out[(slice(None),) * axis + (a < 0,)] = np.nan
         return out
+
+    @cached_property
+    def scale(self) -> pd.DataFrame:  # (features, assets)
+        "Largest finite absolute value of each feature and asset, 0 if there is none."
+        top = np.where(np.isfinite(self.values), np.abs(self.values), 0).max(axis=1, initial=0)
+        return pd.DataFrame(top, self.names, self.assets)
 
 
 def cube(
@@ -97,7 +105,7 @@ def _eps(frame):
     kinds = {d for d in frame.dtypes if isinstance(d, np.dtype) and d.kind == "f"}
     return max((float(np.finfo(d).eps) for d in kinds), default=float(np.finfo(float).eps))
 
-# %% ../../nbs/causality/01_audit.ipynb #a796cfba
+# %% ../../nbs/causality/01_audit.ipynb #c105514f
 def _clock(bars):
     "Stamps of the bars, in order, each once."
     stamps = pd.DatetimeIndex(bars["timestamp"]).unique().sort_values() if _is_long(bars) else bars.index
@@ -138,35 +146,40 @@ def shocked(
     size: float = 1.,    # further factor on everything changed
 ) -> pd.DataFrame:       # same shape, other values where `after`
     "A world with another future."
-    out = bars.copy()
-    long = _is_long(bars)
-    row = _clock(bars).get_indexer(bars["timestamp"]) if long else np.arange(len(bars))
-    common = np.exp(.4 * rng.standard_normal(after.shape)) * size
-    for field, columns, asset in _blocks(bars):
-        factor = common if field in PRICES else np.exp(.4 * rng.standard_normal(after.shape)) * size
-        at = (row, asset) if long else np.ix_(row, asset)
-        values = bars[columns].to_numpy(dtype=float, na_value=np.nan)
-        changed = np.where(np.isnan(values), np.nan, values * _like(factor[at], values)) if kind == "shock" else np.nan
-        out[columns] = np.where(_like(after[at], values), changed, values)
-    return out
+    at, values = _numeric(bars), np.asfortranarray(bars.iloc[:, _numeric(bars)].to_numpy(dtype=float, na_value=np.nan, copy=True))
+    row = _clock(bars).get_indexer(bars["timestamp"]) if _is_long(bars) else np.arange(len(bars))[:, None]
+    common = _factors(rng, after.shape, size)
+    for name, columns, asset in _blocks(bars):
+        factor = np.nan if kind == "missing" else common if name in PRICES else _factors(rng, after.shape, size)
+        values[:, columns] *= _like(np.where(after, factor, 1.)[row, asset], values[:, columns])
+    out = pd.DataFrame(values, bars.index, bars.columns[at], copy=False)
+    return out if len(at) == bars.shape[1] else pd.concat([bars.drop(columns=out.columns), out], axis=1)[bars.columns]
+
+
+def _factors(rng, shape, size): return np.exp(.4 * rng.standard_normal(shape)) * size
 
 
 def _like(a, values): return a.reshape(values.shape)
 
 
-def _blocks(bars):
-    "Numeric columns by field, with the asset number of each column (wide) or row (long)."
-    if _is_long(bars):
-        asset = _assets(bars).get_indexer(bars["asset_id"])
-        for c in bars.columns.difference(["timestamp", "asset_id", "event_time"]):
-            if pd.api.types.is_numeric_dtype(bars[c]): yield c, c, asset
-    elif _is_single(bars):
-        for c in bars.columns: yield c, [c], np.zeros(1, int)
-    else:
-        fields, asset = bars.columns.get_level_values(0), _assets(bars).get_indexer(bars.columns.get_level_values(1))
-        for f in fields.unique(): yield f, list(bars.columns[fields == f]), asset[fields == f]
+def _numeric(bars):
+    "Positions of the columns that can be shocked."
+    keys = ("timestamp", "asset_id", "event_time")
+    return [i for i, (c, d) in enumerate(bars.dtypes.items()) if c not in keys and pd.api.types.is_numeric_dtype(d)]
 
-# %% ../../nbs/causality/01_audit.ipynb #6c23d9b8
+
+def _blocks(bars):
+    "Each field: its name, its positions among the numeric columns, the asset number of each column (wide) or row (long)."
+    columns = bars.columns[_numeric(bars)]
+    if _is_long(bars):
+        for k, c in enumerate(columns): yield c, [k], _assets(bars).get_indexer(bars["asset_id"])
+    elif _is_single(bars):
+        for k, c in enumerate(columns): yield c, [k], np.zeros(1, int)
+    else:
+        fields, asset = columns.get_level_values(0), _assets(bars).get_indexer(columns.get_level_values(1))
+        for f in fields.unique(): yield f, np.flatnonzero(fields == f), asset[fields == f]
+
+# %% ../../nbs/causality/01_audit.ipynb #a42a3f64
 def adversarial_cuts(
     bars: pd.DataFrame,  # wide, single-asset or long bars
 ) -> pd.DataFrame:       # one row an instant: `cut` (position), `asset` (position), `why`
@@ -190,10 +203,10 @@ def adversarial_cuts(
 
 def _price(bars):
     "(sessions, assets) the close, or the first numeric field."
-    blocks = {f: (columns, asset) for f, columns, asset in _blocks(bars)}
+    blocks, numbers = {f: (columns, asset) for f, columns, asset in _blocks(bars)}, bars.iloc[:, _numeric(bars)]
     columns, asset = blocks.get("close", next(iter(blocks.values())))
-    out, values = np.full((len(_clock(bars)), len(_assets(bars))), np.nan), bars[columns].to_numpy(dtype=float, na_value=np.nan)
-    if _is_long(bars): out[_clock(bars).get_indexer(bars["timestamp"]), asset] = values
+    out, values = np.full((len(_clock(bars)), len(_assets(bars))), np.nan), numbers.iloc[:, columns].to_numpy(dtype=float, na_value=np.nan)
+    if _is_long(bars): out[_clock(bars).get_indexer(bars["timestamp"]), asset] = values[:, 0]
     else: out[:, asset] = values
     return out
 
@@ -207,42 +220,42 @@ def _common_cuts(bars, n, rng):
     pool = rng.permutation(np.setdiff1d(np.arange(min(last, len(_clock(bars)) // 10), last + 1), picked))
     return sorted({*picked[:max(n // 2, 1)], *(int(p) for p in pool[:max(n - len(picked[:max(n // 2, 1)]), 0)])})
 
-# %% ../../nbs/causality/01_audit.ipynb #4b46a998
+# %% ../../nbs/causality/01_audit.ipynb #6dc545ba
 ROUNDING = 64          # units in the last place of the scale that a re-ordered sum may cost
 AMPLIFY = 1000.        # size of the shock that tells a small leak from rounding
 
 
-def _compare(stored, again, limit, amplify=None, strict=False):
-    """Values compared by feature, and the worst offence a feature: the latest row at or before `limit` (a stamp, or one an asset) that differs.
+def _compare(stored, again, limit, names=None, since=None, amplify=None, strict=False):
+    """Values compared by feature, and the worst offence a feature: the latest row from `since` to `limit` (a stamp, or one an asset) that differs.
 
     `amplify(size)` computes the answer again under a harder shock; without it a small difference counts only if `strict`.
     """
-    names, assets = stored.names.union(again.names, sort=False), stored.assets.union(again.assets, sort=False)
+    names = stored.names.union(again.names, sort=False) if names is None else pd.Index(names)
+    assets = stored.assets if stored.assets.equals(again.assets) else stored.assets.union(again.assets, sort=False)
     ends = limit.reindex(assets) if isinstance(limit, pd.Series) else pd.Series(limit, index=assets)
     index = stored.index.union(again.index)
-    index = index[index <= ends.max()]
+    index = index[(index <= ends.max()) & (since is None or index >= since)]
     known = index.to_numpy()[:, None] <= ends.to_numpy()[None] if ends.notna().any() else np.zeros((len(index), len(assets)), bool)
     a, b = stored.on(names, index, assets), again.on(names, index, assets)
-    eps, scale = max(stored.eps, again.eps), _scale(stored, names, assets)
-    with np.errstate(invalid="ignore"): gap = np.abs(a - b)
-    off = known & (a != b) & ~(np.isnan(a) & np.isnan(b)) & ~(gap <= ROUNDING * eps * scale[:, None])
-    small = off & (gap <= np.sqrt(eps) * scale[:, None])
-    grown = _grown(stored, amplify, names, index, assets, known, scale, eps) if amplify and (off.any(axis=(1, 2)) & (small == off).all(axis=(1, 2))).any() else np.zeros(len(names), bool)
-    off &= ~small | grown[:, None, None] | strict
+    off = known & (a != b) & ~(np.isnan(a) & np.isnan(b))
     values = pd.Series((known & np.isfinite(a) & np.isfinite(b)).sum(axis=(1, 2)), index=names)
-    return values, [_worst(names[f], index, assets, a[f], b[f], off[f]) for f in np.flatnonzero(off.any(axis=(1, 2)))]
+    odd = np.flatnonzero(off.any(axis=(1, 2)))
+    if not len(odd): return values, []
+    off = _judged(stored, again, names[odd], index, assets, off[odd], known, amplify, strict)
+    return values, [_worst(names[f], index, assets, a[f], b[f], o) for f, o in zip(odd, off) if o.any()]
 
 
-def _scale(stored, names, assets):
-    values = stored.on(names, stored.index, assets)
-    return np.max(np.abs(np.where(np.isfinite(values), values, 0)), axis=1, initial=0)
-
-
-def _grown(stored, amplify, names, index, assets, known, scale, eps):
-    "Features whose difference is no longer small when the future is shocked harder."
-    hard = amplify(AMPLIFY).on(names, index, assets)
-    with np.errstate(invalid="ignore"): gap = np.abs(stored.on(names, index, assets) - hard)
-    return (known & (gap > np.sqrt(eps) * scale[:, None])).any(axis=(1, 2))
+def _judged(stored, again, names, index, assets, off, known, amplify, strict):
+    "Differences that are no rounding."
+    eps, scale = max(stored.eps, again.eps), stored.scale.reindex(index=names, columns=assets, fill_value=0).to_numpy()[:, None]
+    def gap(other):
+        with np.errstate(invalid="ignore"): return np.abs(stored.on(names, index, assets) - other.on(names, index, assets))
+    off = off & ~(gap(again) <= ROUNDING * eps * scale)
+    if strict: return off
+    large = off & ~(gap(again) <= np.sqrt(eps) * scale)
+    doubtful = off.any(axis=(1, 2)) & ~large.any(axis=(1, 2))
+    grown = (known & (gap(amplify(AMPLIFY)) > np.sqrt(eps) * scale)).any(axis=(1, 2)) if amplify and doubtful.any() else np.zeros(len(names), bool)
+    return np.where((doubtful & grown)[:, None, None], off, large)
 
 
 def _worst(name, index, assets, a, b, off):
@@ -250,15 +263,15 @@ def _worst(name, index, assets, a, b, off):
     col = np.flatnonzero(off[row])[0]
     return {"timestamp": index[row], "asset_id": assets[col], "feature": name, "stored": a[row, col], "recomputed": b[row, col], "cells": int(off.sum())}
 
-# %% ../../nbs/causality/01_audit.ipynb #a0c96e12
-def _target(features, bars, members, materialize):
+# %% ../../nbs/causality/01_audit.ipynb #310e3b2a
+def _target(features, bars, materialize):
     "How to compute the features again: `run(bars, members, only)` gives a cube."
     specs = _specs(features)
     if specs is None:
         if not callable(features): raise ParameterError(f"features: found {type(features).__name__}, expected a function of bars or a list of feature specs.")
         name, single = getattr(features, "__name__", "feature"), _is_single(bars)
         return lambda b, m, only=None: cube(features(b), name, single), None
-    compute = materialize or _materialize
+    compute = materialize or partial(_materialize, normalise=getattr(features, "normalisation", None))
     return lambda b, m, only=None: cube(compute(specs if only is None else only, b, m)), specs
 
 
@@ -270,11 +283,11 @@ def _specs(features):
     return list(features)
 
 
-def _materialize(specs, bars, members):
+def _materialize(specs, bars, members, normalise=None):
     from qtp.features.engine import materialize
-    return materialize(specs, bars, members=members, normalise=None, dtype="float64")
+    return materialize(specs, bars, members=members, normalise=normalise, dtype="float64")
 
-# %% ../../nbs/causality/01_audit.ipynb #51f834e1
+# %% ../../nbs/causality/01_audit.ipynb #cb359fc7
 AUDIT_VERSION = 1   # raised when the audit learns to see more
 COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells"]
 
@@ -317,8 +330,9 @@ class AuditReport:
     def _sentence(self):
         v, n = self.violations.iloc[0], self.violations["feature"].nunique()
         reach = "" if pd.isna(v["ahead"]) else f", and needs {v['ahead']} later bar{'' if v['ahead'] == 1 else 's'}"
-        why = {"scope": "from other prices of other assets", "lookback": "from the bars of its declared lookback alone"}.get(v["layer"], f"without the bars after {v['cut']:%Y-%m-%d %H:%M} UTC")
-        what = {"scope": "Declare scope='cross_section', or use the asset's own bars only.", "lookback": "Declare the lookback it really has, or None for all history."}.get(
+        why = {"scope": "with other prices of the other assets", "stored": "from the same bars (float64 kept)", "lookback": "from the bars of its declared lookback alone"}.get(v["layer"], f"without the bars after {v['cut']:%Y-%m-%d %H:%M} UTC")
+        what = {"scope": "Declare scope='cross_section', or use the asset's own bars only.", "stored": "Materialise the set again.",
+                "lookback": "Declare the lookback it really has, or None for all history."}.get(
             v["layer"], "Use only rows up to the one being computed: no negative shift, centred window, back-fill or full-sample statistic.")
         return (f"{v['feature']}, asset {v['asset_id']}, {v['timestamp']:%Y-%m-%d %H:%M} UTC: stored {v['stored']:.10g}, recomputed {v['recomputed']:.10g} {why}{reach} "
                 f"({len(self.violations)} findings in {n} of {self.coverage['feature'].replace('', np.nan).nunique()} features). {what}")
@@ -339,9 +353,9 @@ class AuditReport:
         ax.set(xlim=(self.first, self.last), yticks=range(len(names)), yticklabels=names, title=f"{self.verdict}: {self.n_points:,} values compared")
         return ax
 
-# %% ../../nbs/causality/01_audit.ipynb #f8efbefb
-BUDGETS = {   # whole worlds to compute, by layer
-    "quick": {"truncation": 6, "shock": 2, "staggered": 2, "window": 20},
+# %% ../../nbs/causality/01_audit.ipynb #c6f3824f
+BUDGETS = {   # worlds to compute, by layer; declared features need a third of them, since windows add the points
+    "quick": {"truncation": 6, "shock": 2, "staggered": 3, "window": 20},
     "standard": {"truncation": 16, "shock": 6, "staggered": 12, "window": 200},
     "thorough": {"truncation": 250, "shock": 40, "staggered": 100, "window": 2000},
 }
@@ -359,131 +373,109 @@ class _Audit:
     found: list = field(default_factory=list)     # violations
     seen: list = field(default_factory=list)      # coverage
 
-    def compute(self, bars, until=None, members=None, only=None):
-        "The answer in another world; members end with it."
-        members = self.members if members is None else members
-        return self.run(bars, members if members is None or until is None else members.loc[:until].copy(), only)
+    def __post_init__(self): self.clock, self.assets = _clock(self.bars), _assets(self.bars)
 
-    def probe(self, layer, world, limit, names=None, amplify=None, points=1):
+    def ended(self, t, start=None, only=None):
+        "The answer in the world that ends at `t`, or of a window of it."
+        bars = self.bars.loc[start:t].copy() if start is not None else truncated(self.bars, t)
+        return self.run(bars, None if self.members is None else self.members.loc[start:t].copy(), only)
+
+    def hidden(self, kind, cuts, size=1., only=None):
+        "The answer when each asset's bars after its cut are changed, and its later membership is drawn by lot."
+        after, members = np.arange(len(self.clock))[:, None] > np.asarray(cuts)[None], self.members
+        if members is not None:
+            late = pd.DataFrame(after, self.clock, self.assets).reindex(index=members.index, columns=members.columns, fill_value=False)
+            members = members.where(~late, self.rng.random(members.shape) < .5)
+        return self.run(shocked(self.bars, after, kind, self.rng, size), members, only)
+
+    def probe(self, layer, world, limit, points, **how):
         "Compute one world and compare it; a world that the pipeline cannot compute is recorded."
         try: again = world()
         except Exception as error:
             self.seen.append({"layer": layer, "feature": "", "points": 0, "values": 0, "error": f"{type(error).__name__}: {error}"})
-            return
-        values, worst = _compare(self.stored if names is None else _only(self.stored, names), again if names is None else _only(again, names), limit, amplify)
+            return []
+        values, worst = _compare(self.stored, again, limit, **how)
         self.seen += [{"layer": layer, "feature": f, "points": points, "values": int(v), "error": ""} for f, v in values.items()]
-        cut = limit if not isinstance(limit, pd.Series) else None
-        self.found += [{**w, "layer": layer, "cut": cut if cut is not None else limit[w["asset_id"]]} for w in worst]
-
-
-def _only(c, names):
-    keep = c.names.isin(names)
-    return Cube(c.names[keep], c.index, c.assets, c.values[keep], c.eps)
-
-
-def _hidden(a, kind, cuts, size=1.):
-    "The answer when each asset's bars after its cut are changed."
-    after = np.arange(len(_clock(a.bars)))[:, None] > np.asarray(cuts)[None]
-    members = a.members
-    if members is not None:
-        coin = pd.DataFrame(a.rng.random(after.shape) < .5, _clock(a.bars), _assets(a.bars)).reindex(index=members.index, columns=members.columns, fill_value=False)
-        hide = pd.DataFrame(after, _clock(a.bars), _assets(a.bars)).reindex(index=members.index, columns=members.columns, fill_value=False)
-        members = members.where(~hide, coin)
-    return a.compute(shocked(a.bars, after, kind, a.rng, size), members=members)
+        self.found += [{**w, "layer": layer, "cut": limit[w["asset_id"]] if isinstance(limit, pd.Series) else limit} for w in worst]
+        return worst
 
 
 def _truncation(a, n):
-    clock, n_assets = _clock(a.bars), len(_assets(a.bars))
     for p in _common_cuts(a.bars, n, a.rng):
-        t = clock[p]
-        a.probe("truncation", lambda: a.compute(truncated(a.bars, t), t), t, amplify=lambda size: _hidden(a, "shock", [p] * n_assets, size), points=n_assets)
+        a.probe("truncation", lambda: a.ended(a.clock[p]), a.clock[p], len(a.assets), amplify=lambda size: a.hidden("shock", [p] * len(a.assets), size))
 
 
 def _shock(a, n):
-    clock, n_assets = _clock(a.bars), len(_assets(a.bars))
     for k, p in enumerate(_common_cuts(a.bars, n, a.rng)):
-        hide = partial(_hidden, a, cuts=[p] * n_assets)
-        a.probe("shock", lambda: hide(("shock", "missing")[k % 2]), clock[p], amplify=lambda size: hide("shock", size=size), points=n_assets)
+        hide = partial(a.hidden, cuts=[p] * len(a.assets))
+        a.probe("shock", lambda: hide(("shock", "missing")[k % 2]), a.clock[p], len(a.assets), amplify=lambda size: hide("shock", size=size))
 
 
 def _staggered(a, n, names):
     "Every asset its own cut, for features that depend on their own asset alone."
-    clock, assets = _clock(a.bars), _assets(a.bars)
-    special = adversarial_cuts(a.bars).groupby("asset")["cut"].apply(list).to_dict()
-    for k in range(n):
-        cuts = [special.get(i, [])[k // 2] if k % 2 == 0 and k // 2 < len(special.get(i, [])) else int(a.rng.integers(len(clock) // 10, len(clock) - 1)) for i in range(len(assets))]
-        hide = partial(_hidden, a, cuts=cuts)
-        a.probe("staggered", lambda: hide(("shock", "missing")[k // 2 % 2]), pd.Series(clock[cuts], index=assets), names, lambda size: hide("shock", size=size), len(assets))
+    special, low = adversarial_cuts(a.bars).groupby("asset")["cut"].apply(list).to_dict(), len(a.clock) // 10
+    only = [s for s in a.specs if s.label in names] if a.specs else None
+    for k in range(n if len(names) else 0):
+        own = [special.get(i, [])[k // 2:k // 2 + 1] if k % 2 == 0 else [] for i in range(len(a.assets))]
+        cuts = [o[0] if o else int(a.rng.integers(low, len(a.clock) - 1)) for o in own]
+        hide = partial(a.hidden, cuts=cuts, only=only)
+        a.probe("staggered", lambda: hide(("shock", "missing")[k // 2 % 2]), pd.Series(a.clock[cuts], index=a.assets), len(a.assets),
+                names=names, amplify=lambda size: hide("shock", size=size))
 
 
-def _scope(a):
+def _alone(a):
     "Features that depend on their own asset alone: half of the assets are changed throughout, the other half must not notice."
-    assets, last = _assets(a.bars), _clock(a.bars)[-1]
-    if len(assets) < 2: return a.stored.names
-    changed = a.rng.permutation(len(assets)) < len(assets) // 2
-    try: again = _hidden(a, "shock", np.where(changed, -1, len(_clock(a.bars))))
-    except Exception as error:
-        a.seen.append({"layer": "scope", "feature": "", "points": 0, "values": 0, "error": f"{type(error).__name__}: {error}"})
-        return a.stored.names[:0]
-    if not a.stored.assets.isin(assets).all(): return a.stored.names[:0]
-    limit = pd.Series(last, index=assets[~changed])
-    values, worst = _compare(a.stored, again, limit)
-    dependent, declared = {w["feature"] for w in worst}, {s.label for s in a.specs or [] if s.scope == "asset"}
-    a.seen += [{"layer": "scope", "feature": f, "points": int((~changed).sum()), "values": int(values[f]), "error": ""} for f in values.index if f in declared]
-    a.found += [{**w, "layer": "scope", "cut": last} for w in worst if w["feature"] in declared]
-    return a.stored.names[~a.stored.names.isin(dependent)]
+    if len(a.assets) < 2: return a.stored.names
+    if not a.stored.assets.isin(a.assets).all(): return a.stored.names[:0]
+    changed = a.rng.permutation(len(a.assets)) < len(a.assets) // 2
+    before, limit = (len(a.found), len(a.seen)), pd.Series(a.clock[-1], index=a.assets[~changed])
+    worst = a.probe("scope", lambda: a.hidden("shock", np.where(changed, -1, len(a.clock))), limit, int((~changed).sum()))
+    promised = {s.label for s in a.specs or [] if s.scope == "asset"}
+    for log, start in ((a.found, before[0]), (a.seen, before[1])):
+        failed = [r for r in log[start:] if r.get("error")]
+        log[start:] = failed + [r for r in log[start:] if r["feature"] in promised]
+        if failed: return a.stored.names[:0]
+    return a.stored.names[~a.stored.names.isin([w["feature"] for w in worst])]
 
 
 def _window(a, n):
     "One row from the bars of its declared lookback; where that differs, all history up to the row decides whether it is the past or the future."
-    clock, n_assets = _clock(a.bars), len(_assets(a.bars))
     groups = {}
     for s in a.specs: groups.setdefault(s.lookback, []).append(s)
     groups.pop(None, None)
-    for p in sorted(a.rng.permutation(np.arange(min(len(clock) // 10, len(clock) - 2), len(clock) - 1))[:n]):
+    for p in sorted(a.rng.permutation(np.arange(min(len(a.clock) // 10, len(a.clock) - 2), len(a.clock) - 1))[:n]):
         for lookback, specs in groups.items():
-            window, labels = clock[max(0, p - lookback + 1)], [s.label for s in specs]
-            before = len(a.found)
-            row = _last_row(a.stored, clock[p])
-            stored, a.stored = a.stored, row
-            a.probe("window", lambda: _last_row(a.compute(truncated(a.bars, clock[p]).loc[window:], clock[p], None if a.members is None else a.members.loc[window:], specs), clock[p]), clock[p], labels, points=n_assets)
-            a.stored = stored
-            if len(a.found) > before: _blame(a, specs, clock[p], before)
-
-
-def _last_row(c, t):
-    at = c.index == t
-    return Cube(c.names, c.index[at], c.assets, c.values[:, at], c.eps)
+            t, start, since = a.clock[p], a.clock[max(0, p - lookback + 1)], len(a.found)
+            worst = a.probe("window", lambda: a.ended(t, start, specs), t, len(a.assets), names=[s.label for s in specs], since=t)
+            if worst: _blame(a, [s for s in specs if s.label in {w["feature"] for w in worst}], t, since)
 
 
 def _blame(a, specs, t, since):
     "Findings of a window that all history up to `t` does not share are broken promises about the past."
-    again = a.compute(truncated(a.bars, t), t, only=specs)
-    ahead = {w["feature"] for w in _compare(_only(a.stored, again.names), again, t)[1]}
+    ahead = {w["feature"] for w in _compare(a.stored, a.ended(t, only=specs), t, [s.label for s in specs], since=t)[1]}
     for v in a.found[since:]: v["layer"] = "window" if v["feature"] in ahead else "lookback"
 
-# %% ../../nbs/causality/01_audit.ipynb #197382da
-def _ahead(a, v, only=None):
-    "Later bars that the value needs to be what was stored; NA if ending the world at its own row does not show it."
-    clock = _clock(a.bars)
-    row = clock.searchsorted(v["timestamp"], side="right") - 1
+# %% ../../nbs/causality/01_audit.ipynb #9ae3df04
+def _ahead(a, v):
+    "Later bars that the value needs to be what was stored; NA if ending the world at its own row does not show it, or cannot be computed."
+    only = [s for s in a.specs if s.label == v["feature"]] if a.specs else None
+    one = pd.Index([v["asset_id"]])
+    mine = Cube(a.stored.names, a.stored.index, one, a.stored.on(a.stored.names, a.stored.index, one), a.stored.eps)
     def differs(p):
-        again = a.compute(truncated(a.bars, clock[p]), clock[p], only=only)
-        mine = _only(a.stored, [v["feature"]])
-        at = mine.index[mine.index <= v["timestamp"]][-1:]
-        one = Cube(mine.names, at, pd.Index([v["asset_id"]]), mine.on(mine.names, at, pd.Index([v["asset_id"]])), mine.eps)
-        two = Cube(mine.names, at, one.assets, again.on(mine.names, at, one.assets), again.eps)
-        return bool(_compare(one, two, v["timestamp"], strict=True)[1])
-    low, high = row, len(clock) - 1
+        again = a.ended(a.clock[p], only=only)
+        again = Cube(again.names, again.index, one, again.on(again.names, again.index, one), again.eps)
+        return bool(_compare(mine, again, v["timestamp"], [v["feature"]], since=v["timestamp"], strict=True)[1])
+    row, high = a.clock.searchsorted(v["timestamp"], side="right") - 1, len(a.clock) - 1
+    low = row
     try:
         if not differs(low): return pd.NA
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if differs(middle) else (low, middle)
-    except Exception: return pd.NA   # too short a world for this pipeline: the distance stays unknown, the finding stands
+    except Exception: return pd.NA   # a world too short for this pipeline: the distance stays unknown, the finding stands
     return high - row
 
-# %% ../../nbs/causality/01_audit.ipynb #c701d29a
+# %% ../../nbs/causality/01_audit.ipynb #8d05cc7e
 def audit(
     features,                # function from bars to a frame (wide or long), or a list of feature specs, or a set that has `specs`
     bars: pd.DataFrame,      # wide (sessions, (field, asset_id)), one asset's (sessions, fields), or long with `timestamp`, `asset_id`
@@ -501,18 +493,21 @@ def audit(
     Raises `ParameterError` for an unknown budget or decision time, `DataError` for bars without increasing stamps.
     """
     _check_options(n_samples, budget, decision)
-    clock, n_assets, plan = _clock(bars), len(_assets(bars)), BUDGETS[budget]
-    run, specs = _target(features, bars, members, materialize)
+    run, specs = _target(features, bars, materialize)
     a = _Audit(run, specs, bars, members, run(bars.copy(), members), np.random.default_rng(seed))
-    _check_stamps(a.stored, clock)
-    unstable = _compare(a.stored, a.compute(bars.copy()), clock[-1])[1]
-    if not unstable:
-        _truncation(a, plan["truncation"])
-        _shock(a, plan["shock"])
-        alone, rounds = _scope(a), -(-n_samples // n_assets)
-        if len(alone): _staggered(a, min(rounds, plan["staggered"]), alone)
-        if specs: _window(a, min(max(rounds, 20), plan["window"]))
+    _check_stamps(a.stored, a.clock)
+    unstable = _compare(a.stored, run(bars.copy(), members), a.clock[-1])[1]
+    if not unstable: _probe_all(a, BUDGETS[budget], -(-n_samples // len(a.assets)))
+    if hasattr(features, "raw"): a.probe("stored", lambda: cube(features), a.clock[-1], 0)
     return _report(a, unstable, sources, seed)
+
+
+def _probe_all(a, plan, rounds):
+    share = 3 if a.specs else 1
+    _truncation(a, -(-plan["truncation"] // share))
+    _shock(a, -(-plan["shock"] // share))
+    _staggered(a, min(rounds, -(-plan["staggered"] // share)), _alone(a))
+    if a.specs: _window(a, min(max(rounds, 20), plan["window"]))
 
 
 def _check_options(n_samples, budget, decision):
@@ -529,15 +524,14 @@ def _check_stamps(stored, clock):
 def _report(a, unstable, sources, seed):
     coverage = pd.DataFrame(a.seen, columns=["layer", "feature", "points", "values", "error"])
     coverage = coverage.groupby(["layer", "feature"], sort=False, as_index=False).agg(points=("points", "sum"), values=("values", "sum"), error=("error", "max"))
-    order = {"truncation": 0, "window": 1, "shock": 2, "staggered": 3, "lookback": 4, "scope": 5}
-    found = sorted(a.found, key=lambda v: order[v["layer"]])
-    first = {v["feature"]: v for v in reversed(found) if v["layer"] not in ("scope", "lookback")}
-    reach = {f: _ahead(a, v, [s for s in a.specs if s.label == f] if a.specs else None) for f, v in list(first.items())[:8]}
-    violations = pd.DataFrame([{**v, "ahead": reach.get(v["feature"], pd.NA) if v["layer"] not in ("scope", "lookback") else 0} for v in found], columns=COLUMNS)
+    order = ("truncation", "window", "shock", "staggered", "lookback", "scope", "stored")
+    found = sorted(a.found, key=lambda v: order.index(v["layer"]))
+    first = {v["feature"]: v for v in reversed(found) if v["layer"] in order[:4]}
+    reach = {f: _ahead(a, v) for f, v in list(first.items())[:8]}
+    violations = pd.DataFrame([{**v, "ahead": reach.get(v["feature"], pd.NA) if v["layer"] in order[:4] else 0} for v in found], columns=COLUMNS)
     violations["ahead"] = violations["ahead"].astype("Int64")
     verdict, reason = _verdict(a, coverage, violations, unstable, sources)
-    clock = _clock(a.bars)
-    return AuditReport(verdict, reason, violations, coverage, clock[0], clock[-1], seed)
+    return AuditReport(verdict, reason, violations, coverage, a.clock[0], a.clock[-1], seed)
 
 
 def _verdict(a, coverage, violations, unstable, sources):
