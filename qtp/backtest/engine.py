@@ -235,7 +235,7 @@ def _market(bars, fill, assets, delistings):
     factor = market.pop("factor")
     ratio = np.ones_like(factor)
     ratio[1:] = factor[1:] / factor[:-1]
-    dividend = np.nan_to_num(field_values(bars, "dividend", assets)) / factor if "dividend" in bars.columns.levels[0] else np.zeros_like(factor)
+    dividend = np.nan_to_num(field_values(bars, "dividend", assets)) / factor if "dividend" in bars.columns else np.zeros_like(factor)
     last_row, payout = _delistings(delistings, bars.index, assets, market["close"])
     return dict(**market, ratio=ratio, dividend=dividend, last_row=last_row, payout=payout)
 
@@ -303,7 +303,7 @@ def reconcile(
     "Rebuild the ledger from its fills and payments, and say how far the two are apart."
     index, assets = result.equity.index, result.positions.columns
     factor = pd.DataFrame(split_factors(bars, assets), index, assets)
-    raw = "raw_close" if "raw_close" in bars.columns.levels[0] else "close"
+    raw = "raw_close" if "raw_close" in bars.columns else "close"
     mark = (bars[raw][assets] * factor).ffill().fillna(0.0)
     t = result.trades.assign(flow=-result.trades["shares"] * result.trades["price"], cost=result.trades[["half_spread", "impact", "commission"]].sum(axis=1))
     by_session = t.groupby("timestamp")[["flow", "cost"]].sum().reindex(index, fill_value=0.0)

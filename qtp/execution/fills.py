@@ -44,7 +44,7 @@ def fill_market(
     Raises `ParameterError` for an unknown fill and `DataError` for a missing field or a price not above zero.
     """
     if fill not in FILLS: raise ParameterError(f"fill: found {fill!r}. {nearest(str(fill), FILLS)}")
-    raw = "raw_" if "raw_close" in bars.columns.levels[0] else ""
+    raw = "raw_" if "raw_close" in bars.columns else ""
     close, volume = field_values(bars, raw + "close", assets), field_values(bars, raw + "volume", assets)
     if fill == "close": price = close
     elif fill == "open": price = field_values(bars, raw + "open", assets)
@@ -62,7 +62,7 @@ def field_values(
 
     Raises `DataError` if it is missing.
     """
-    if name not in bars.columns.levels[0]: raise DataError(f"bars: field {name!r} is missing, found {sorted(bars.columns.levels[0])}.")
+    if name not in bars.columns: raise DataError(f"bars: field {name!r} is missing, found {sorted(set(bars.columns.get_level_values(0)))}.")
     frame = bars[name]
     return np.array((frame if frame.columns.equals(assets) else frame[assets]).to_numpy(dtype=float), order="C")
 
@@ -72,7 +72,7 @@ def split_factors(
     assets: pd.Index,    # assets wanted
 ) -> np.ndarray:         # (sessions, assets) shares per first share, as of each session; ones where `split_factor` is no field
     "Split factor without holes."
-    if "split_factor" not in bars.columns.levels[0]: return np.ones((len(bars), len(assets)))
+    if "split_factor" not in bars.columns: return np.ones((len(bars), len(assets)))
     factor = field_values(bars, "split_factor", assets)
     if np.isfinite(factor).all(): return factor
     return np.array(pd.DataFrame(factor).ffill().bfill().fillna(1.0).to_numpy(), order="C")
