@@ -223,6 +223,11 @@ class Phase:
         "The run's name in database and records, such as `20240328-201500-quick`."
         return _run_record(self.run_dir).get("id") or self.run_dir.name
 
+    @property
+    def started(self) -> pd.Timestamp:
+        "The instant at which the run began: the present, as far as its phases are concerned."
+        return pd.Timestamp(read_json(self.run_dir / "run.json")["started"])
+
     def upstream(
         self,
         name: str,   # an earlier phase
@@ -431,7 +436,7 @@ def _widen(stored):
 def _demo_run(name):
     run_dir = Path(tempfile.mkdtemp(prefix="qtp-demo-")).resolve()
     atexit.register(shutil.rmtree, run_dir, ignore_errors=True)
-    write_json(run_dir / "run.json", {"name": "demo", "scratch": True})
+    write_json(run_dir / "run.json", {"name": "demo", "scratch": True, "started": pd.Timestamp.now("UTC").isoformat()})
     before = Road().before(name)
     if before: import_module("qtp.workbench.runner").run_road({}, run_dir, upto=before[-1])  # the runner stands above this module
     return run_dir

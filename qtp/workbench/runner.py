@@ -424,7 +424,7 @@ def run_road(
     "Walk the road from the first phase to `upto` in this process."
     run_dir = Path(run_dir).resolve()
     road = road or road_of(run_dir)
-    if not (run_dir / "run.json").exists(): write_json(run_dir / "run.json", {"name": "demo", "scratch": True})
+    if not (run_dir / "run.json").exists(): write_json(run_dir / "run.json", {"name": "demo", "scratch": True, "started": utc_now().isoformat()})
     experiment = load_experiment(params, road=road)
     for name in [*road.before(upto), upto]:
         import_module(f"{road.package}.{name}").run(run_dir=str(run_dir), **experiment.sections[name]).commit()
