@@ -6,7 +6,7 @@
 __all__ = ['PRICES', 'NORMALISE', 'SCHEMA', 'DEFAULT_FEATURES', 'compute', 'FeatureSet', 'materialize', 'save_features',
            'load_features', 'default_features']
 
-# %% ../../nbs/features/10_engine.ipynb #8705cf73
+# %% ../../nbs/features/10_engine.ipynb #326a6af3
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ..core.frames import check_aligned, check_utc
 from .cross_section import cs_rank, cs_zscore
 from .registry import REGISTRY, feature_metadata, parse_specs
 
-# %% ../../nbs/features/10_engine.ipynb #03f1c897
+# %% ../../nbs/features/10_engine.ipynb #e69298e2
 def compute(
     specs,                                 # FeatureSpecs, or a list that `parse_specs` reads
     bars: pd.DataFrame,                    # (sessions, (field, asset_id)) wide bars
@@ -63,7 +63,7 @@ def _call(f, params, fields, shared):
         if i not in fields: shared.setdefault((i, tuple(REGISTRY[i].defaults.items())), _evaluate(i, REGISTRY[i].defaults, fields, shared))
     return f.function(*(fields[i] if i in fields else shared[i, tuple(REGISTRY[i].defaults.items())] for i in f.inputs), **params)
 
-# %% ../../nbs/features/10_engine.ipynb #11c8241c
+# %% ../../nbs/features/10_engine.ipynb #62f5b6c2
 PRICES = ("open", "high", "low", "close", "dividend")
 
 
@@ -111,7 +111,7 @@ def _checked(name, values, like):
     raise FeatureError(f"{name}, asset {values.columns[column]}, {values.index[row]:%Y-%m-%d %H:%M} UTC: found {values.iat[row, column]}, expected a finite value or NaN "
                        f"({len(bad)} infinite values). Return NaN where the feature is undefined.")
 
-# %% ../../nbs/features/10_engine.ipynb #ab025e4d
+# %% ../../nbs/features/10_engine.ipynb #20525c16
 @dataclass(frozen=True)
 class FeatureSet:
     "Materialised features: values as computed and as normalised, and what each of them is."
@@ -176,6 +176,12 @@ class FeatureSet:
         return replace(self, names=tuple(names), raw=self.raw[rows], normalised=None if self.normalised is None else self.normalised[rows],
                        metadata=[self.metadata[i] for i in rows])
 
+    def rows(self, index) -> "FeatureSet":
+        "The set with some of its sessions."
+        at = self.index.get_indexer(index)
+        if (at < 0).any(): raise DataError(f"{index[at < 0][0]}: is no session of the set ({(at < 0).sum()} of {len(at)} are not), which runs from {self.index[0]} to {self.index[-1]}.")
+        return replace(self, index=self.index[at], raw=self.raw[:, at], normalised=None if self.normalised is None else self.normalised[:, at])
+
     def certified(self, certificate: Certificate) -> "FeatureSet":
         "The set together with the record of its audit."
         return replace(self, certificate=certificate)
@@ -185,7 +191,7 @@ class FeatureSet:
     @staticmethod
     def load(folder) -> "FeatureSet": return load_features(folder)
 
-# %% ../../nbs/features/10_engine.ipynb #fc4a7b89
+# %% ../../nbs/features/10_engine.ipynb #1e002dc4
 NORMALISE = {"rank": cs_rank, "zscore": cs_zscore}
 
 
@@ -218,7 +224,7 @@ def _check_choice(name, found, known):
     if found in known: return
     raise ParameterError(f"{name}: found {found!r}, expected one of {known}. {nearest(str(found), [str(k) for k in known])}")
 
-# %% ../../nbs/features/10_engine.ipynb #51f9ccfe
+# %% ../../nbs/features/10_engine.ipynb #f7ef32be
 SCHEMA = 1
 
 
@@ -262,7 +268,7 @@ def _read_cube(path, names, shape):
     assets = pd.Index(long["asset_id"].iloc[:shape[1]], name="asset_id")
     return np.ascontiguousarray(long[list(names)].to_numpy().T).reshape(len(names), *shape), index, assets
 
-# %% ../../nbs/features/10_engine.ipynb #8b4de55d
+# %% ../../nbs/features/10_engine.ipynb #8189424a
 DEFAULT_FEATURES = (
     "log_return", "simple_return", "intraday_return", "overnight_return", "return_since_inception",
     {"mom": {"window": 20}}, {"mom": {"window": 60}},
