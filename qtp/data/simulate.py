@@ -7,7 +7,7 @@ __all__ = ['DF', 'CUT', 'ARCH', 'PERSISTENCE', 'OVERNIGHT', 'MARKET_VOL', 'SECTO
            'USUAL', 'CLIP', 'LATE', 'GONE', 'HALT', 'DIVIDEND_AHEAD', 'SPLIT_AHEAD', 'five_sessions', 'planted_signal',
            'Market', 'simulate_market']
 
-# %% ../../nbs/data/02_simulate.ipynb #8429dd4b
+# %% ../../nbs/data/02_simulate.ipynb #3513a7da
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from ..core.errors import ParameterError, nearest
 from .calendar import Calendar
 
-# %% ../../nbs/data/02_simulate.ipynb #77e2451e
+# %% ../../nbs/data/02_simulate.ipynb #8eb38a3b
 def five_sessions(
     split: bool = False,  # a 2:1 split effective at the open of the third session
     asset: str = "A",     # name of the asset
@@ -34,7 +34,7 @@ def five_sessions(
     columns = pd.MultiIndex.from_product([names, [asset]], names=["field", "asset_id"])
     return pd.DataFrame(np.array([fields[n] for n in names]).T, Calendar().closes("2024-03-18", "2024-03-22"), columns, copy=False)
 
-# %% ../../nbs/data/02_simulate.ipynb #f13b4629
+# %% ../../nbs/data/02_simulate.ipynb #ac5ae33f
 DF, CUT = 5, 6.0             # Student t and its truncation; Cont, Empirical properties of asset returns (2001)
 ARCH, PERSISTENCE = 0.07, 0.98  # typical of daily equity returns; Bollerslev (1986)
 OVERNIGHT = 0.25             # share of a session's variance between close and open
@@ -76,7 +76,7 @@ def _noise(rng, n_sessions, n, size):
     vol = np.sqrt((load * market[2])**2 + sectors[2][:, sector]**2 + own[2]**2)
     return night, day, vol, own[2] / np.sqrt(1 - OVERNIGHT), own[3], sector
 
-# %% ../../nbs/data/02_simulate.ipynb #a65cb9ef
+# %% ../../nbs/data/02_simulate.ipynb #6925a74a
 DECAY, USUAL, CLIP = 0.85, 20, (0.25, 4.0)  # memory of the planted component; sessions of usual volume; clip of the volume ratio
 
 
@@ -116,13 +116,13 @@ def planted_signal(
         x[t] = (DECAY * x[t-1] if t else 0) + np.sqrt(1 - DECAY**2) * e
     return pd.DataFrame(x, bars.index, bars["close"].columns)
 
-# %% ../../nbs/data/02_simulate.ipynb #802d1193
+# %% ../../nbs/data/02_simulate.ipynb #2dcb16b7
 def _row_rank_corr(a, b):
     "Spearman correlation of each row over the columns finite in both."
     ok = np.isfinite(a) & np.isfinite(b)
-    a, b = (pd.DataFrame(np.where(ok, m, np.nan)).rank(axis=1).to_numpy() for m in (a, b))
-    a, b = (m - np.nanmean(m, axis=1, keepdims=True) for m in (a, b))
-    return np.nansum(a*b, axis=1) / np.sqrt(np.nansum(a*a, axis=1) * np.nansum(b*b, axis=1))
+    middle = (ok.sum(axis=1, keepdims=True) + 1) / 2
+    a, b = (np.nan_to_num(pd.DataFrame(np.where(ok, m, np.nan)).rank(axis=1).to_numpy() - middle) for m in (a, b))
+    return (a*b).sum(axis=1) / np.sqrt((a*a).sum(axis=1) * (b*b).sum(axis=1))
 
 
 def _window_noise(night, day, horizon):
@@ -144,7 +144,7 @@ def _strength(rng, night, day, listed, scale, signal_ic, horizon):
         kappa *= signal_ic / ic
     return kappa
 
-# %% ../../nbs/data/02_simulate.ipynb #3c1c9419
+# %% ../../nbs/data/02_simulate.ipynb #68b5c592
 def _curve(n_bars, edge):
     "Shares of a session that fall in each bar, U-shaped: the edges weigh `1 + edge` times the middle."
     at = (np.arange(n_bars) + 0.5) / n_bars
@@ -163,7 +163,7 @@ def _session_path(rng, day, vol, n_bars):
     high, low = (0.5 * (before + path + sign * np.sqrt((path - before)**2 + s)) for sign, s in zip((1, -1), spread))
     return path, high, low
 
-# %% ../../nbs/data/02_simulate.ipynb #c08454cb
+# %% ../../nbs/data/02_simulate.ipynb #5e990112
 LATE, GONE, HALT = 0.08, 0.06, 0.0006  # share of assets that list late, that are delisted; chance of a halt a session
 DIVIDEND_AHEAD, SPLIT_AHEAD = 15, 10   # sessions between announcement and ex-session
 
@@ -189,7 +189,7 @@ def _volumes(rng, shock, size, shares, short_day):
     for t in range(1, n_sessions): noise[t] += 0.8 * noise[t-1]
     return shares * turnover * np.exp(noise) * (0.6 + 0.5*np.abs(shock)) * np.where(short_day, 0.55, 1.0)[:, None]
 
-# %% ../../nbs/data/02_simulate.ipynb #3762ed2a
+# %% ../../nbs/data/02_simulate.ipynb #ab36e407
 class _Walk:
     "State of the walk: latent price, planted component, pending actions, and the arrays that it leaves behind."
 
@@ -228,7 +228,7 @@ class _Walk:
         e = _normal_scores(_pressure(*bar, _usual(self.forward_volume[max(0, t-USUAL):t])))
         self.x[t] = (DECAY * self.x[t-1] if t else 0) + np.sqrt(1 - DECAY**2) * e
 
-# %% ../../nbs/data/02_simulate.ipynb #013779c3
+# %% ../../nbs/data/02_simulate.ipynb #0f141cc1
 def _ranges(rng, day, vol, bars_a_session, keep):
     "Highest and lowest price of every session relative to its open, and the paths where they are wanted."
     high, low, paths = np.empty_like(day), np.empty_like(day), []
@@ -251,7 +251,7 @@ def _walk(rng, noise, ranges, lives, volume, strength, scale, price):
         walk.announce(rng, t, listed[t], pays, offset)
     return walk
 
-# %% ../../nbs/data/02_simulate.ipynb #b0860a5c
+# %% ../../nbs/data/02_simulate.ipynb #0e775628
 @dataclass(frozen=True)
 class Market:
     "A simulated market: what a vendor sends, and the truth that no vendor knows."
@@ -289,7 +289,7 @@ def simulate_market(
     calendar = Calendar()
     closes = calendar.closes(start, end)
     _check_parameters(n_assets, len(closes), freq, signal_ic, horizon)
-    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)]
+    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)]
     n_sessions, size = len(closes), rngs[0].standard_normal(n_assets) * 1.2
     noise = _noise(rngs[1], n_sessions, n_assets, size)
     bars_a_session = ((closes - calendar.open_of(closes)) // pd.Timedelta("5min")).to_numpy()
@@ -312,7 +312,7 @@ def _check_parameters(n_assets, n_sessions, freq, signal_ic, horizon):
     if signal_ic > 0 and n_assets < 3:
         raise ParameterError(f"signal_ic: a cross-section of {n_assets} cannot carry a rank IC of {signal_ic}. Set signal_ic=0, or n_assets to 3 or more.")
 
-# %% ../../nbs/data/02_simulate.ipynb #e672d355
+# %% ../../nbs/data/02_simulate.ipynb #b5c45c0e
 def _market(rngs, walk, lives, sector, shares, paths, calendar, closes, freq, signal_ic, horizon, defects):
     "Collect what the walk left behind in the shapes of a vendor."
     n = len(sector)
@@ -320,7 +320,7 @@ def _market(rngs, walk, lives, sector, shares, paths, calendar, closes, freq, si
     opens, dates = calendar.open_of(closes), calendar.date_of(closes)
     bars = _daily_bars(walk, assets, dates) if freq == "1d" else _intraday_bars(rngs[5], walk, paths, assets, dates, calendar)
     damaged = pd.DataFrame({"defect": [], "asset_id": [], "timestamp": [], "field": []}, dtype=object)
-    if defects: bars, damaged = _damage(rngs[3], bars, freq)
+    if defects: bars, damaged = _damage(rngs[7], bars, freq)
     signal = pd.DataFrame(np.where(lives[2], walk.x, np.nan), closes, assets)
     return Market(bars, _actions(walk, assets, closes, opens), _membership(rngs[3], lives, assets, dates), _symbols(rngs[3], lives, assets, closes),
                   pd.Series([SECTORS[s] for s in sector], assets, name="sector"), _shares(rngs[0], walk, lives, shares, assets, opens),
@@ -387,7 +387,7 @@ def _shares(rng, walk, lives, shares, assets, opens):
     rows, cols = np.nonzero(changed)
     return pd.DataFrame({"asset_id": assets[cols], "timestamp": opens[rows], "event_time": opens[rows], "shares": count[rows, cols]})
 
-# %% ../../nbs/data/02_simulate.ipynb #9b63e63c
+# %% ../../nbs/data/02_simulate.ipynb #8619600d
 def _damage(rng, bars, freq):
     "Damaged copy of the bars, and the list of what was done."
     k = max(1, len(bars) // 1000)
