@@ -425,8 +425,9 @@ def run_road(
     run_dir = Path(run_dir).resolve()
     road = road or road_of(run_dir)
     if not (run_dir / "run.json").exists(): write_json(run_dir / "run.json", {"name": "demo", "scratch": True, "started": utc_now().isoformat()})
-    experiment = load_experiment(params, road=road)
-    for name in [*road.before(upto), upto]:
+    walked = Road(road.folder, (*road.before(upto), upto), road.package)
+    experiment = load_experiment({k: v for k, v in params.items() if k not in road.after(upto)}, road=walked)
+    for name in walked.names:
         import_module(f"{road.package}.{name}").run(run_dir=str(run_dir), **experiment.sections[name]).commit()
     return run_dir
 
