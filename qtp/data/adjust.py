@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CONVENTIONS', 'ADJUSTMENTS', 'ACTION_COLUMNS', 'PRICES', 'adjust', 'wide_bars', 'market_bars']
 
-# %% ../../nbs/data/03_adjust.ipynb #a2496406
+# %% ../../nbs/data/03_adjust.ipynb #7fd6a221
 import numpy as np
 import pandas as pd
 
@@ -14,7 +14,7 @@ from ..core.frames import asof, check_utc, to_wide
 from .calendar import Calendar
 from .simulate import Market
 
-# %% ../../nbs/data/03_adjust.ipynb #be245f53
+# %% ../../nbs/data/03_adjust.ipynb #82b447e5
 CONVENTIONS, ADJUSTMENTS = ("previous_close", "vendor"), ("raw", "split", "split_dividend")
 ACTION_COLUMNS = ["asset_id", "timestamp", "effective", "split_ratio", "cash_dividend"]
 
@@ -52,9 +52,17 @@ def _acting(actions, t, vintage):
     if missing: raise DataError(f"actions: columns {missing} are missing, found {sorted(actions.columns)}.")
     bad = actions[~(actions["split_ratio"] > 0) | ~(actions["cash_dividend"] >= 0)]
     if len(bad): raise DataError(f"actions, asset {bad.iloc[0].asset_id}: effective {bad.iloc[0].effective:%Y-%m-%d}, split ratio {bad.iloc[0].split_ratio}, dividend {bad.iloc[0].cash_dividend}; expected a positive ratio and no negative dividend ({len(bad)} of {len(actions)} actions).")
+    _check_one_row(actions)
     known = asof(actions, t, key=["effective", "asset_id"])
     acts = known["effective"] if vintage == "latest" else known[["timestamp", "effective"]].max(axis=1)
     return known.assign(acts=acts)[acts <= t].sort_values(["acts", "effective"], kind="stable")
+
+
+def _check_one_row(actions):
+    twice = actions[actions.duplicated(["asset_id", "effective", "timestamp"])]
+    if twice.empty: return
+    raise DataError(f"actions, asset {twice.iloc[0].asset_id}: two rows effective {twice.iloc[0].effective:%Y-%m-%d} and known at the same instant ({len(twice)} such). "
+                    "Put a split and a dividend of one ex-session into one row; stamp a correction later.")
 
 
 def _factors(bars, actions, convention):
@@ -79,7 +87,7 @@ def _reinvestment(close, i, ratio, cash, convention):
     if cash >= before: raise DataError(f"actions: a dividend of {cash} is not below the previous close of {before:.2f}. Check units: USD per share as paid.")
     return before / (before - cash)
 
-# %% ../../nbs/data/03_adjust.ipynb #944abadf
+# %% ../../nbs/data/03_adjust.ipynb #71419af4
 PRICES = ["open", "high", "low", "close"]
 
 
@@ -150,7 +158,7 @@ def _shares_known(shares, index, assets):
     wide = known.pivot(index="timestamp", columns="asset_id", values="shares").reindex(columns=assets).ffill()
     return wide.reindex(index, method="ffill").to_numpy(dtype=float)
 
-# %% ../../nbs/data/03_adjust.ipynb #008be0f3
+# %% ../../nbs/data/03_adjust.ipynb #196c7540
 def market_bars(
     market: Market,                      # a simulated market of daily bars
     calendar: Calendar | None = None,    # None for XNYS
