@@ -6,17 +6,20 @@
 __all__ = ['FIELDS', 'FAMILIES', 'SCOPES', 'BASES', 'REGISTRY', 'Feature', 'feature', 'source_of', 'FeatureSpec', 'ancestors',
            'spec', 'load_families', 'parse_specs', 'feature_metadata']
 
-# %% ../../nbs/features/01_registry.ipynb #ded97859
+# %% ../../nbs/features/01_registry.ipynb #9ab29396
 import dis
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
-from ..core.errors import FeatureError, LookAheadError, ParameterError, nearest
+from ..core.errors import FeatureError, LookAheadError, ParameterError, QtpError, nearest
 from ..core.files import value_hash
 
-# %% ../../nbs/features/01_registry.ipynb #dbf02872
+# %% ../../nbs/features/01_registry.ipynb #eebf6134
 FIELDS = ("open", "high", "low", "close", "volume", "tr_close", "raw_open", "raw_high", "raw_low", "raw_close",
           "raw_volume", "split_factor", "tr_factor", "dividend", "shares")
 FAMILIES = ("returns", "moving", "momentum", "volatility", "liquidity", "trendiness", "cross_section")
@@ -36,11 +39,12 @@ class Feature:
     defaults: dict = field(hash=False)   # parameter name -> default value
     basis: str = "forward"               # "asof" when the values depend on the price level as seen at each row
     dtype: str = "float32"               # type in which its values are stored
+    minimum: dict = field(default_factory=dict, hash=False)  # parameter name -> least value with which it can be computed
 
 
 REGISTRY: dict[str, Feature] = {}
 
-# %% ../../nbs/features/01_registry.ipynb #d184b837
+# %% ../../nbs/features/01_registry.ipynb #aec27e30
 def feature(
     function: Callable | None = None,         # the function, when used without parentheses
     *,
@@ -49,14 +53,15 @@ def feature(
     scope: str = "asset",                     # "asset" or "cross_section"
     basis: str = "forward",                   # "asof" if values depend on the price level
     dtype: str = "float32",                   # type in which its values are stored
+    minimum: dict | None = None,              # parameter -> least value with which it can be computed; 1 for those not named
 ):                                            # the function, unchanged
     """Declare a function as a feature of the registry.
 
     Raises `FeatureError` if the declaration contradicts the function or another feature.
     """
-    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype)
+    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype, minimum=minimum)
     inputs, defaults = _arguments(function)
-    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype)
+    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype, minimum or {})
     _check_declaration(declared)
     _check_duplicate(declared)
     before = REGISTRY.get(declared.name)
@@ -88,10 +93,11 @@ def _check_declaration(f):
     if "lag" in f.defaults: raise FeatureError(f"{f.name}: `lag` belongs to the engine. Remove the parameter and write `lag` in the feature list.")
     unused = sorted({*f.inputs, *f.defaults} - _names_read(f.function))
     if unused: raise FeatureError(f"{f.name}: `{unused[0]}` is declared and never read ({len(unused)} unused). Use it or remove it.")
-    if callable(f.lookback):
-        unknown = sorted(set(inspect.signature(f.lookback).parameters) - set(f.defaults))
-        if unknown: raise FeatureError(f"{f.name}: lookback depends on `{unknown[0]}`, which is no parameter. {nearest(unknown[0], f.defaults)}")
-    elif f.lookback is not None and (not _whole(f.lookback) or f.lookback < 1):
+    for what, names in (("minimum", f.minimum), ("lookback", inspect.signature(f.lookback).parameters if callable(f.lookback) else ())):
+        unknown = sorted(set(names) - set(f.defaults))
+        if unknown: raise FeatureError(f"{f.name}: {what} speaks of `{unknown[0]}`, which is no parameter. {nearest(unknown[0], f.defaults)}")
+    if callable(f.lookback): return
+    if f.lookback is not None and (not _whole(f.lookback) or f.lookback < 1):
         raise FeatureError(f"{f.name}: found lookback {f.lookback!r}, expected a whole number of sessions from 1, a function of the parameters, or None.")
 
 
@@ -127,7 +133,7 @@ def source_of(
     try: return inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError): return repr((function.__code__.co_code, function.__code__.co_consts))
 
-# %% ../../nbs/features/01_registry.ipynb #2cdc1a0b
+# %% ../../nbs/features/01_registry.ipynb #e2672bea
 @dataclass(frozen=True)
 class FeatureSpec:
     "One column of a feature set: a feature with its parameters and its lag."
@@ -183,7 +189,7 @@ def spec(
                                      f"session (lag=1); lag={lag} would trade on a close that has not happened. Remove the lag or set it to 1.")
     unknown = sorted(set(params) - set(f.defaults))
     if unknown: raise ParameterError(f"{name}: has no parameter `{unknown[0]}`. {nearest(unknown[0], [*f.defaults, 'lag'])}")
-    full = {k: _checked(name, k, params.get(k, d), d) for k, d in f.defaults.items()}
+    full = {k: _checked(name, k, params.get(k, d), d, f.minimum.get(k, 1)) for k, d in f.defaults.items()}
     bars = _bars_needed(name, full)
     scope = "cross_section" if any(REGISTRY[n].scope == "cross_section" for n in ancestors(name)) else "asset"
     return FeatureSpec(name, f.function, full, lag, f.family, None if bars is None else bars + lag - 1, scope, f.inputs, f.basis, f.dtype)
@@ -200,12 +206,13 @@ def load_families():
     for module in FAMILIES: importlib.import_module(f"qtp.features.{module}")
 
 
-def _checked(name, key, value, default):
+def _checked(name, key, value, default, least):
     if isinstance(default, float) and _whole(value): value = float(value)
     if type(value) is not type(default):
         raise ParameterError(f"{name}.{key}: found {value!r} ({type(value).__name__}), expected {type(default).__name__} like its default {default!r}.")
-    if _whole(default) and default > 0 and value < 1:
-        raise ParameterError(f"{name}.{key}: found {value}, expected a whole number from 1. A negative number of sessions would look ahead.")
+    if _whole(default) and default > 0 and value < least:
+        why = "A negative number of sessions would look ahead." if value < 0 else "Fewer leave nothing to compute."
+        raise ParameterError(f"{name}.{key}: found {value}, expected a whole number from {least}. {why}")
     return value
 
 
@@ -216,7 +223,7 @@ def _bars_needed(name, params):
     if own is None or None in below: return None
     return int(own) + max(below, default=1) - 1
 
-# %% ../../nbs/features/01_registry.ipynb #0d100fc3
+# %% ../../nbs/features/01_registry.ipynb #5e2854a3
 def parse_specs(
     items,    # list of names, of {name: {parameter: value, "lag": k}}, or of FeatureSpecs
 ) -> list:    # one FeatureSpec an item, in the same order, labels unique
@@ -242,7 +249,7 @@ def _parse(item):
         if params is None or isinstance(params, dict): return spec(name, **(params or {}))
     raise ParameterError(f"features: found {item!r}, expected a name or one name with its parameters, such as `price_zscore: {{window: 20, lag: 1}}`.")
 
-# %% ../../nbs/features/01_registry.ipynb #e5b49a0e
+# %% ../../nbs/features/01_registry.ipynb #785ecc26
 def feature_metadata(
     specs,    # list of FeatureSpecs, or anything `parse_specs` reads
 ) -> list:    # one dict a column: label, name, family, formula, parameters, lag, lookback, scope, inputs, basis, source, digest
