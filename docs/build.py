@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import qtp
 import yaml
 from fastcore.docments import docments
 
@@ -50,22 +51,47 @@ def notebooks():
     return sorted(found, key=lambda p: (rank.get(p.parent.name or None, 99), front.index(p.stem) if p.stem in front else 99, p.name))
 
 
-def code_key():
-    "Hash of the library: an executed copy is good while notebook and library are what they were."
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "qtp").rglob("*.py")):
-        if path.name != "_modidx.py": digest.update(path.read_bytes())
-    return digest.hexdigest()
+def modules_in(text):
+    "Files of the library that a text names: `qtp.core.lake`, a whole package, or a shortcut such as `qtp.audit`."
+    named = re.findall(r"\bqtp((?:\.\w+)+)", text) + [f".{n}" for group in re.findall(r"from qtp import ([\w, ]+)", text) for n in re.split(r"[, ]+", group)]
+    named = [qtp._SHORTCUTS.get(n[1:].split(".")[0], f"qtp{n}")[4:].split(".") if n[1:].split(".")[0] in qtp._SHORTCUTS else n[1:].split(".") for n in named]
+    found = set()
+    for parts in named:
+        file, package = ROOT / "qtp" / Path(*parts[:2]).with_suffix(".py"), ROOT / "qtp" / parts[0]
+        found |= {file} if file.is_file() and len(parts) > 1 else set(package.glob("*.py")) if package.is_dir() else set()
+    return found
 
 
-def copy(path, library, execute):
+def key(path):
+    "Hash of a notebook and of every module that it reaches: an executed copy is good while these are what they were."
+    texts, todo = {}, {ROOT / "nbs" / path}
+    while todo:
+        file = todo.pop()
+        texts[file] = file.read_text(encoding="utf-8")
+        own = re.search(r"default_exp ([\w.]+)", texts[file])
+        todo |= modules_in(texts[file] + (f" qtp.{own[1]}" if own else "")) - set(texts)
+    return hashlib.sha256("".join(f"{f.relative_to(ROOT)}\0{texts[f]}\0" for f in sorted(texts)).encode()).hexdigest()
+
+
+def copy(path, execute):
     "The copy that nbdev will process: executed now, from an earlier build, or as it is."
     text = (ROOT / "nbs" / path).read_text(encoding="utf-8")
-    kept = CACHE / f"{hashlib.sha256((text + library).encode()).hexdigest()}.ipynb"
+    kept = CACHE / f"{key(path)}.ipynb"
     if execute and not kept.exists(): write_text(kept, run(nbformat.reads(text, 4), path))
-    made, target = kept.read_text(encoding="utf-8") if kept.exists() else text, SOURCE / "nbs" / path
+    made, target = with_intro(nbformat.reads(kept.read_text(encoding="utf-8") if kept.exists() else text, 4)), SOURCE / "nbs" / path
     if not target.exists() or target.read_text(encoding="utf-8") != made: write_text(target, made)
     return kept
+
+
+def with_intro(nb):
+    "nbdev reads the first cell as title and summary and drops what follows: the introduction gets a cell of its own."
+    first = nb.cells[0 if nb.cells[0].cell_type == "markdown" else 1]
+    head, _, intro = first.source.partition("\n\n> ")
+    summary, _, intro = intro.partition("\n\n")
+    if intro:
+        first.source = f"{head}\n\n> {' '.join(summary.split())}"
+        nb.cells.insert(nb.cells.index(first) + 1, nbformat.v4.new_markdown_cell(intro, id=f"{first.get('id', 'x')}-intro"))
+    return nbformat.writes(nb)
 
 
 def run(nb, path):
@@ -82,9 +108,9 @@ def run(nb, path):
 
 def copies(execute, workers):
     "All copies; what no notebook stands behind any more is removed."
-    library, wanted = code_key(), notebooks()
-    shutil.copy2(ROOT / "settings.ini", SOURCE / "settings.ini") if newer(ROOT / "settings.ini", SOURCE / "settings.ini") else None
-    with ThreadPoolExecutor(workers) as pool: kept = list(pool.map(lambda p: copy(p, library, execute), wanted))
+    wanted = notebooks()
+    write_settings()
+    with ThreadPoolExecutor(workers) as pool: kept = list(pool.map(lambda p: copy(p, execute), wanted))
     for base in (SOURCE / "nbs", SOURCE / "_proc"):
         for old in base.rglob("*.ipynb"):
             if old.relative_to(base) not in wanted: old.unlink()
@@ -93,15 +119,17 @@ def copies(execute, workers):
     return wanted
 
 
-def newer(source, target):
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return not target.exists() or source.read_bytes() != target.read_bytes()
+def write_settings():
+    "The project's settings, but nbdev runs no exported cell: entries are made from the installed modules, in one process."
+    text = re.sub(r"^skip_procs =.*$", "skip_procs = exec_show_docs,add_links", (ROOT / "settings.ini").read_text(encoding="utf-8"), flags=re.M)
+    file = SOURCE / "settings.ini"
+    if not file.exists() or file.read_text(encoding="utf-8") != text: write_text(file, text)
 
 
 def process():
     "nbdev's own processing of notebooks for documentation; its command line would install Quarto first, so its function is called."
     code = "from nbdev.serve import proc_nbs; proc_nbs(n_workers=1)"
-    subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    subprocess.run([sys.executable, "-c", code], cwd=SOURCE, check=True)
 
 
 # One notebook, one page -------------------------------------------------------------------------------------------------------------
@@ -214,13 +242,23 @@ def api(module, name, path, index):
     "One entry: heading, what it does, one line an argument; a class with its public methods."
     thing = importlib.import_module(f"qtp.{module}")
     for part in name.split("."): thing = getattr(thing, part)
-    parts = [f"### {name} {{ #{name.split('.')[-1]} }}", described(thing, path, index), arguments(thing, path, index)]
+    parts = [f"### {name} {{ #{name.split('.')[-1]} }}", signature(thing), described(thing, path, index), arguments(thing, path, index)]
     if inspect.isclass(thing):
         for method, f in vars(thing).items():
             f = f.__func__ if isinstance(f, (classmethod, staticmethod)) else f.fget if isinstance(f, property) else f
             if method.startswith("_") or not inspect.isfunction(f) or not f.__doc__: continue
-            parts += [f"#### {thing.__name__}.{method} {{ #{thing.__name__}.{method} }}", described(f, path, index), arguments(f, path, index)]
+            parts += [f"#### {thing.__name__}.{method} {{ #{thing.__name__}.{method} }}", signature(f), described(f, path, index), arguments(f, path, index)]
     return '<div class="api" markdown>\n\n' + "\n\n".join(p for p in parts if p) + "\n\n</div>"
+
+
+def signature(thing):
+    "The call on one line, as far as there is one to make."
+    if inspect.isclass(thing) and issubclass(thing, Exception): return ""
+    try: sig = inspect.signature(thing)
+    except (TypeError, ValueError): return ""
+    params = [p.replace(annotation=p.empty) for p in sig.parameters.values() if p.name not in ("self", "cls")]
+    text = re.sub(r"<(?:function|class) '?([\w.]+).*?>", r"\1", str(inspect.Signature(params)))
+    return f'<p class="call"><code>{html.escape(thing.__name__ + text)}</code></p>'
 
 
 def described(thing, path, index):
@@ -305,6 +343,7 @@ def write_pages(paths):
         titles[path] = (re.search(r"^# (.+)$", text, re.M) or [0, path.stem])[1]
         summaries[path] = (re.search(r"^> (.+)$", text, re.M) or [0, ""])[1]
         write_text(PAGES / page_of(path), text)
+    titles[Path("index.ipynb")] = "Overview"
     return [*[{titles[p]: str(page_of(p))} for p in paths if p.parent == Path(".")], *[section(n, paths, titles, summaries, index) for n in LAYERS if any(p.parent.name == n for p in paths)]]
 
 
@@ -324,7 +363,7 @@ def site(nav, strict):
     config.update(nav=nav, docs_dir=str(PAGES), site_dir=str(ROOT / "_docs"))
     write_text(WORK / "mkdocs.yml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--clean", "-f", str(WORK / "mkdocs.yml"), *(["--strict"] if strict else [])]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
 
 
 def fetched():

@@ -149,7 +149,7 @@ def math_image(
     except ValueError: return f"<code>{escape(tex)}</code>"
     svg = re.sub(rb"<metadata>.*?</metadata>", b"", out.getvalue(), flags=re.S)     # it holds the hour of drawing
     points, src = re.search(rb'height="([\d.]+)pt"', svg), base64.b64encode(svg).decode()
-    size = f"height:{float(points[1]) / 10:.2f}em;vertical-align:{-depth / 10:.2f}em"
+    size = f"height:{float(points[1]) / 8.8:.2f}em;vertical-align:{-depth / 8.8:.2f}em"
     image = f'<img class="math" alt="{escape(tex)}" style="{size}" src="data:image/svg+xml;base64,{src}">'
     return f'<div class="formula">{image}</div>' if display else image
 
