@@ -7,6 +7,7 @@ __all__ = ['ACTIONS', 'TABLES', 'stamp_actions', 'IngestReport', 'ingest', 'Mark
 
 # %% ../../nbs/data/08_ingest.ipynb #c1d56a83
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from ..core.errors import DataError, LakeError
 from ..core.lake import Lake
 from .adjust import adjust, wide_bars
 from .calendar import Calendar
-from .providers import BAR_COLUMNS, Provider
+from .providers import BAR_COLUMNS, SIDE_TABLES, Provider
 from .quality import QualityReport, check_bars
 from .universe import delistings, listed_members, membership_events, membership_frame
 
@@ -31,7 +32,9 @@ def stamp_actions(
     if "effective" not in actions: actions = _dated(actions, calendar)
     actions = actions.assign(event_time=actions["effective"], source=actions["source"].astype("str") if "source" in actions else "")
     grouped = actions.groupby(["asset_id", "effective"], sort=True, as_index=False)
-    return grouped.agg(timestamp=("timestamp", "max"), event_time=("event_time", "first"), split_ratio=("split_ratio", "prod"), cash_dividend=("cash_dividend", "sum"), source=("source", "first"))[ACTIONS]
+    joined = grouped.agg(timestamp=("timestamp", "max"), event_time=("event_time", "first"), split_ratio=("split_ratio", "prod"),
+                         cash_dividend=("cash_dividend", "sum"), source=("source", "first"))
+    return joined[ACTIONS]
 
 
 ACTIONS = ["asset_id", "timestamp", "event_time", "effective", "split_ratio", "cash_dividend", "source"]
@@ -43,7 +46,8 @@ def _dated(actions, calendar):
     off = ~days.isin(calendar.sessions(days.min(), days.max()))
     if off.any():
         first = actions[off].iloc[0]
-        raise DataError(f"actions: asset {first.asset_id}, ex_date {first.ex_date:%Y-%m-%d} is no session of {calendar.name} ({off.sum()} of {len(actions)} actions). Correct the date: an action takes effect at an open.")
+        raise DataError(f"actions: asset {first.asset_id}, ex_date {first.ex_date:%Y-%m-%d} is no session of {calendar.name} "
+                        f"({off.sum()} of {len(actions)} actions). Correct the date: an action takes effect at an open.")
     effective = pd.Series(calendar.open_of(calendar.close_of(days)), index=actions.index)
     if "announced" not in actions: return actions.assign(effective=effective, timestamp=effective)
     known = _end_of_day(actions["announced"], calendar)
@@ -84,8 +88,8 @@ class IngestReport:
         return {t: f["version"] for t, f in self.fingerprints.items()}
 
     def _repr_html_(self):
-        head = f"<p>{self.source}: {self.rows:,} bars of {self.assets} assets, {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d} ({self.adjustment}); {self.appended:,} new, {self.revised:,} revised</p>"
-        return head + self.quality._repr_html_()
+        span = f"{self.assets} assets, {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d} ({self.adjustment})"
+        return f"<p>{escape(self.source)}: {self.rows:,} bars of {span}; {self.appended:,} new, {self.revised:,} revised</p>" + self.quality._repr_html_()
 
 
 def ingest(
@@ -133,7 +137,9 @@ def _check_market(lake, table, sent, provider):
     mine = sent["source"].unique() if "source" in sent else [provider.name]
     kind = lambda s: s if s.startswith("simulated:") else s.split(":")[0]
     for name, theirs, ours in (("source", {kind(s) for s in held["source"]}, {kind(s) for s in mine}), ("adjustment", set(held["adjustment"]), {provider.adjustment})):
-        if theirs != ours: raise LakeError(f"lake {lake.root}, {table}: holds bars with {name} {sorted(theirs)}, found {sorted(ours)}. One lake holds one market: choose another folder for this one.")
+        if theirs != ours:
+            raise LakeError(f"lake {lake.root}, {table}: holds bars with {name} {sorted(theirs)}, found {sorted(ours)}. "
+                            "One lake holds one market: choose another folder for this one.")
 
 # %% ../../nbs/data/08_ingest.ipynb #ee85ee6d
 def _write(provider, lake, calendar, now, table, actions, quality):
@@ -161,14 +167,16 @@ def _keep(lake, table, frame):
 def _symbols(symbols, assets, calendar):
     known = symbols[symbols["asset_id"].isin(assets)]
     stamps = {c: _closes(known[c], calendar) for c in ("first_session", "last_session")}
-    return known.assign(**stamps, delisting_return=known["delisting_return"].astype(float), reason=known["reason"].fillna("").astype("str"))[["asset_id", "first_session", "last_session", "delisting_return", "reason"]]
+    out = known.assign(**stamps, delisting_return=known["delisting_return"].astype(float), reason=known["reason"].fillna("").astype("str"))
+    return out[SIDE_TABLES["symbols"]]
 
 
 def _closes(stamps, calendar):
     "Session closes: instants as they are, dates as the close of that session or the last one before."
     if isinstance(stamps.dtype, pd.DatetimeTZDtype): return stamps
     known = pd.to_datetime(stamps).dropna()
-    return pd.Series(calendar.last_close(pd.DatetimeIndex(_end_of_day(known, calendar))) if len(known) else pd.DatetimeIndex([], tz="UTC"), index=known.index).reindex(stamps.index).astype("datetime64[us, UTC]")
+    closes = calendar.last_close(pd.DatetimeIndex(_end_of_day(known, calendar))) if len(known) else pd.DatetimeIndex([], tz="UTC")
+    return pd.Series(closes, index=known.index).reindex(stamps.index).astype("datetime64[us, UTC]")
 
 
 def _shares(shares, calendar):
@@ -216,13 +224,16 @@ def load_market(
     pins = {t: v["version"] if isinstance(v, dict) else v if v is not None else lake.version(t) for t, v in pins.items()}
     known = {t: _known(lake.read(t, version=v), as_of) for t, v in pins.items() if t != "quarantine"}
     bars = known["bars_1d"] if assets is None else known["bars_1d"][known["bars_1d"]["asset_id"].isin(list(assets))]
-    if bars.empty: raise DataError(f"lake {lake.root}: no bars left for assets {list(assets)[:3] if assets is not None else 'all'} as of {as_of}, found {known['bars_1d']['asset_id'].nunique()} assets. Check names and the instant.")
+    if bars.empty:
+        raise DataError(f"lake {lake.root}: no bars left for assets {list(assets)[:3] if assets is not None else 'all'} as of {as_of}, "
+                        f"found {known['bars_1d']['asset_id'].nunique()} assets. Check names and the instant.")
     wide, actions, adjustment = _widen(bars, known, calendar, start, end, vintage)
     close = wide["close"]
     members, notes = _members(known["membership"], close)
     sectors = known["sectors"].set_index("asset_id")["sector"]
     prints = {t: lake.fingerprint(t, v) for t, v in pins.items()} if fingerprints else {t: dict(table=t, version=v) for t, v in pins.items()}
-    return MarketData(wide, members, delistings(close, known["symbols"]), sectors[sectors.index.isin(close.columns)], prints, adjustment, actions, notes + _provenance(adjustment, actions))
+    return MarketData(wide, members, delistings(close, known["symbols"]), sectors[sectors.index.isin(close.columns)], prints, adjustment, actions,
+                      notes + _provenance(adjustment, actions))
 
 
 def _known(records, as_of):

@@ -117,7 +117,7 @@ def _header(path):
 
 
 def _read_parquet(path, theirs):
-    return pd.read_parquet(path, columns=list(theirs))
+    return pq.read_table(path, columns=list(theirs)).to_pandas(ignore_metadata=True)   # an index column is a column
 
 
 def _read_csv(path, theirs):
@@ -188,11 +188,11 @@ def read_numbers(
     out = {}
     for name in [n for n in names if n in frame]:
         out[name] = pd.to_numeric(frame[name], errors="coerce").astype(float)
-        bad = out[name].isna() & frame[name].notna() & ~frame[name].astype("str").str.lower().isin(["nan", "<na>", "none"]) if frame[name].dtype.kind not in "fiu" else np.zeros(len(frame), bool)
-        if not np.any(bad): continue
+        bad = out[name].isna() & frame[name].notna() & (frame[name].dtype.kind not in "fiu")
+        if not bad.any(): continue
         first = frame[bad].iloc[0]
         raise DataError(f"{path}: asset {first.get('asset_id', '?')}, {first.get('timestamp', '?')}, column {name!r}: found {first[name]!r}, expected a number "
-                        f"({int(np.sum(bad))} of {len(frame)} rows). Correct the file or leave the value blank.")
+                        f"({bad.sum()} of {len(frame)} rows). Correct the file or leave the value blank.")
     return frame.assign(**out)
 
 # %% ../../nbs/data/05_providers.ipynb #4e1e6349
@@ -221,7 +221,8 @@ class FileProvider(Provider):
     def __post_init__(self):
         declared(self.stamp, self.adjustment)
         if self.adjustment != "raw" and self.actions_path:
-            raise ParameterError(f"actions_path: prices are declared {self.adjustment!r}, so they carry their splits already; actions are for 'raw' prices. Adjusting twice is refused.")
+            raise ParameterError(f"actions_path: prices are declared {self.adjustment!r}, so they carry their splits already; actions are for 'raw' prices. "
+                                 "Adjusting twice is refused.")
 
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Bars of some assets (None: all) with session dates in [start, end], in the file's own order."
@@ -242,7 +243,9 @@ class FileProvider(Provider):
         if self.sectors_path is None: return Provider.sectors(self)
         table = read_table(self.sectors_path, needed=["asset_id", "sector"])
         twice = table[table["asset_id"].duplicated()]
-        if len(twice): raise DataError(f"{self.sectors_path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset. Keep the row of one date.")
+        if len(twice):
+            raise DataError(f"{self.sectors_path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset. "
+                            "Keep the row of one date.")
         return table.set_index("asset_id")["sector"].dropna()
 
     def _side(self, table, optional):
@@ -276,7 +279,8 @@ def _names(column, path):
     text = column.astype("str")
     blank = column.isna() | (text.str.strip() == "")
     if not blank.any(): return text
-    raise DataError(f"{path}: row {int(np.flatnonzero(blank)[0]) + 1}, column 'asset_id': found a blank, expected a name ({blank.sum()} of {len(column)} rows). Remove or name these rows.")
+    raise DataError(f"{path}: row {int(np.flatnonzero(blank)[0]) + 1}, column 'asset_id': found a blank, expected a name "
+                    f"({blank.sum()} of {len(column)} rows). Remove or name these rows.")
 
 
 def pick(
@@ -291,8 +295,9 @@ def pick(
 
     Raises `DataError` when an asset is unknown or nothing is left.
     """
-    unknown = sorted(set(assets) - set(frame["asset_id"])) if assets is not None else []
-    if unknown: raise DataError(f"{source}: asset {unknown[0]} is not there ({len(unknown)} of {len(set(assets))} assets asked for). {nearest(unknown[0], list(frame['asset_id'].unique()))[:200]}")
+    there = set(frame["asset_id"])
+    unknown = sorted(set(assets) - there) if assets is not None else []
+    if unknown: raise DataError(f"{source}: asset {unknown[0]} is not there ({len(unknown)} of {len(set(assets))} assets asked for). {nearest(unknown[0], there)[:200]}")
     days = frame["timestamp"]
     if days.dt.tz is not None: days = days.dt.tz_convert(zone or days.dt.tz).dt.tz_localize(None)
     keep = pd.Series(True, index=frame.index) if assets is None else frame["asset_id"].isin(list(assets))
@@ -409,5 +414,7 @@ def make_provider(
     for given in options:
         if given not in known: raise ParameterError(f"provider {name!r}: option {given!r} is unknown. {nearest(given, known)}")
     absent = [k for k, p in known.items() if p.default is p.empty and k not in options]
-    if absent: raise ParameterError(f"provider {name!r}: option {absent[0]!r} is missing ({len(absent)} of {len(known)}: {absent}). It has no default because a wrong guess changes results unseen.")
+    if absent:
+        raise ParameterError(f"provider {name!r}: option {absent[0]!r} is missing ({len(absent)} of {len(known)}: {absent}). "
+                             "It has no default because a wrong guess changes results unseen.")
     return kinds[name](**options)

@@ -25,7 +25,8 @@ def membership_events(
     bad = spells[spells["start_date"].isna() | (spells["end_date"] <= spells["start_date"])]
     if len(bad):
         first = bad.iloc[0]
-        raise DataError(f"membership: asset {first.asset_id}: found a spell from {first.start_date} to {first.end_date}, expected a start before its end ({len(bad)} of {len(spells)} spells). Correct the spell.")
+        raise DataError(f"membership: asset {first.asset_id}: found a spell from {first.start_date} to {first.end_date}, "
+                        f"expected a start before its end ({len(bad)} of {len(spells)} spells). Correct the spell.")
     ends = spells[spells["end_date"].notna()]
     dates = pd.concat([spells["start_date"], ends["end_date"]], ignore_index=True)
     out = pd.DataFrame({"asset_id": pd.concat([spells["asset_id"], ends["asset_id"]], ignore_index=True).astype("str"), "effective": _open_from(dates, calendar),
@@ -84,7 +85,8 @@ def select_top_k(
     top = place.le(size, axis=0).reindex(members.index, method="ffill") & members
     if top.to_numpy().any(): return top
     first = {n: m.first_valid_index() for n, m in metrics.items()}
-    raise DataError(f"universe: no asset has all of {list(metrics)} at any of {len(rows)} rebalances (sessions {members.index[0]:%Y-%m-%d} to {members.index[-1]:%Y-%m-%d}, {len(members)} sessions; "
+    raise DataError(f"universe: no asset has all of {list(metrics)} at any of {len(rows)} rebalances "
+                    f"(sessions {members.index[0]:%Y-%m-%d} to {members.index[-1]:%Y-%m-%d}, {len(members)} sessions; "
                     f"first values {first}). Load a longer history or shorten the metrics' windows.")
 
 # %% ../../nbs/data/07_universe.ipynb #6d091a37
