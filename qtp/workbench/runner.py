@@ -315,7 +315,6 @@ def _run(run_dir, experiment, names, settings, progress, clock, skip, road, **ab
         journal = Journal(run_dir, clock, progress)
         journal.update(**{**_record(run_dir, experiment, settings, road, clock, journal.record), **{k: v for k, v in about.items() if v is not None}})
         journal.event("run_start", run_dir=str(run_dir), phases=list(names), resume=skip)
-        thread.submit(_import_early)
         try:
             with _kernels(journal, settings, road) as kernels: states, failed, pages = _walk(journal, road, names, experiment, kernels, skip, thread)
         except BaseException:
@@ -337,6 +336,7 @@ def _walk(journal, road, names, experiment, kernels, skip, thread):
         skip, failed = False, _phase(journal, road, name, parameters, kernels, reason)
         states[name] = "failed" if failed else "done"
         pages.append(thread.submit(_page, journal.run_dir, name))
+        if len(pages) == 1 and not journal.record.get("scratch"): thread.submit(_import_early)
         if failed: break
     return states, failed, pages
 
@@ -353,9 +353,8 @@ def _page(run_dir, name, anew=True):
 
 def _import_early():
     "MLflow takes longer to import than to use; an import that fails here fails again, and is reported, where it is used."
-    for module in ("qtp.workbench.report", "mlflow.tracking"):
-        try: import_module(module)
-        except ImportError: return
+    try: import_module("mlflow.tracking")
+    except ImportError: return
 
 
 def _finish(journal, settings, road, states, failed, problems, started):
@@ -438,16 +437,17 @@ def run_many(
     jobs: int = 2,              # how many at a time
     settings=None,              # Settings; None reads them
     show=None,                  # called in the worker with the file's name, gives a progress callback; None for silence
+    road: Road | None = None,   # phases; None for the project's own
 ) -> list:                      # a RunResult, or the QtpError that refused it, for each
     "Run experiments side by side."
     settings = settings or _settings()
     shared = settings.model_copy(update={"threads": max(1, settings.threads // min(jobs, len(sources)))})
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(partial(_one_of_many, overrides=tuple(overrides), settings=shared, show=show), sources))
+        return list(pool.map(partial(_one_of_many, overrides=tuple(overrides), settings=shared, show=show, road=road), sources))
 
 
-def _one_of_many(source, overrides, settings, show):
-    try: return run_experiment(source, overrides, settings=settings, progress=show(Path(source).stem) if show else None)
+def _one_of_many(source, overrides, settings, show, road):
+    try: return run_experiment(source, overrides, settings=settings, progress=show(Path(source).stem) if show else None, road=road)
     except QtpError as e: return e
 
 # %% ../../nbs/workbench/03_runner.ipynb #3900e959
