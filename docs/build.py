@@ -10,7 +10,6 @@ import hashlib
 import html
 import importlib
 import inspect
-import json
 import os
 import re
 import shutil
@@ -344,7 +343,8 @@ def write_pages(paths):
         summaries[path] = (re.search(r"^> (.+)$", text, re.M) or [0, ""])[1]
         write_text(PAGES / page_of(path), text)
     titles[Path("index.ipynb")] = "Overview"
-    return [*[{titles[p]: str(page_of(p))} for p in paths if p.parent == Path(".")], *[section(n, paths, titles, summaries, index) for n in LAYERS if any(p.parent.name == n for p in paths)]]
+    front = [{titles[p]: str(page_of(p))} for p in paths if p.parent == Path(".")]
+    return [*front, *[section(n, paths, titles, summaries, index) for n in LAYERS if any(p.parent.name == n for p in paths)]]
 
 
 def section(name, paths, titles, summaries, index):

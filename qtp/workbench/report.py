@@ -368,26 +368,37 @@ def _files(state, phase):
 
 # %% ../../nbs/workbench/04_report.ipynb #1b1e25ff
 INDEX_CSS = """
-.top{display:flex;flex-wrap:wrap;align-items:baseline;gap:.2rem 1rem}.top h1{margin-right:auto}.soft{color:var(--soft)}h2 .soft{font-weight:400;font-size:.95rem;margin-left:.4rem}
-.band{border-radius:.6rem;padding:.85rem 1.1rem;margin:1rem 0 1.3rem;font-size:1.12rem;font-weight:600}.band p{margin:.25rem 0 0;font-weight:400;font-size:.95rem}
-.band.pass{background:var(--passbg);color:var(--pass)}.band.fail,.override{background:var(--failbg);color:var(--fail)}.band.warn{background:var(--warnbg);color:var(--warn)}
+.top{display:flex;flex-wrap:wrap;align-items:baseline;gap:.2rem 1rem}.top h1{margin-right:auto}.soft{color:var(--soft)}
+h2 .soft{font-weight:400;font-size:.95rem;margin-left:.4rem}
+.band{border-radius:.6rem;padding:.85rem 1.1rem;margin:1rem 0 1.3rem;font-size:1.12rem;font-weight:600}
+.band p{margin:.25rem 0 0;font-weight:400;font-size:.95rem}.band.pass{background:var(--passbg);color:var(--pass)}
+.band.fail,.override{background:var(--failbg);color:var(--fail)}.band.warn{background:var(--warnbg);color:var(--warn)}
 .override{border-radius:.6rem;padding:.85rem 1.1rem;margin:1rem 0;border:2px solid var(--fail)}.override ul{margin:.3rem 0 0;padding-left:1.2rem}
-.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:.7rem;margin:0}.tile{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.7rem .9rem}
-.tile dt{color:var(--soft);font-size:.82rem;line-height:1.3}.tile dd{margin:.15rem 0 0;font-size:1.55rem;font-weight:650;letter-spacing:-.02em;font-variant-numeric:tabular-nums}
-.curve{margin:1.2rem 0 0}.curve img{display:block;width:100%;background:#fff;border:1px solid var(--line);border-radius:.6rem;padding:.5rem}
+.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:.7rem;margin:0}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.7rem .9rem}
+.tile dt{color:var(--soft);font-size:.82rem;line-height:1.3}
+.tile dd{margin:.15rem 0 0;font-size:1.55rem;font-weight:650;letter-spacing:-.02em;font-variant-numeric:tabular-nums}.curve{margin:1.2rem 0 0}
+.curve img{display:block;width:100%;background:#fff;border:1px solid var(--line);border-radius:.6rem;padding:.5rem}
 .road{display:grid;grid-template-columns:repeat(5,1fr);gap:.5rem;list-style:none;margin:0;padding:0}.road li{max-width:none}
-.road a,.road span.step{display:flex;gap:.5rem;align-items:center;background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.5rem .7rem;color:var(--ink);text-decoration:none}
-.road a:hover,.road a:focus-visible{border-color:var(--accent)}.road i{margin-left:auto;font-style:normal;font-size:.8rem}.road b{font-weight:550}.road small{color:var(--soft);font-variant-numeric:tabular-nums}
-.done i,.ok{color:var(--pass)}.failed i,.no{color:var(--fail)}.stale i{color:var(--warn)}.missing{opacity:.65}.ok,.no{font-weight:600;white-space:nowrap}
-.verdicts{display:table;width:100%;table-layout:fixed}.verdicts col.c1{width:auto}.verdicts col.c2,.verdicts col.c3{width:9.5rem}.verdicts col.c4{width:5.5rem}.verdicts th[scope=rowgroup]{padding-top:1.1rem;color:var(--ink);font-size:.95rem}
-.verdicts td{overflow-wrap:anywhere}.gate{display:inline-block;font-size:.7rem;font-weight:650;letter-spacing:.04em;border:1px solid currentColor;border-radius:.3rem;padding:0 .35em;margin-left:.45em;color:var(--accent);vertical-align:.08em}
-.left{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.7rem}.left details{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.55rem .9rem}
-.left summary{cursor:pointer}.left ul{margin:.2rem 0 .5rem;padding-left:1.1rem;font-size:.9rem}.left h4{margin:.6rem 0 0;font-size:.82rem;color:var(--soft)}.left li{overflow-wrap:anywhere}
-.prints td.mono,.hash{overflow-wrap:anywhere}footer{margin-top:2.5rem;color:var(--soft);font-size:.9rem;border-top:1px solid var(--line);padding-top:1rem}
-@media(max-width:48rem){.tiles{grid-template-columns:repeat(2,1fr)}.road{grid-template-columns:repeat(2,1fr)}.left{grid-template-columns:minmax(0,1fr)}
-.verdicts,.verdicts tbody,.verdicts tr,.verdicts td,.verdicts th{display:block}.verdicts thead,.verdicts colgroup{display:none}.verdicts tr{border-bottom:1px solid var(--line);padding:.45rem 0}
-.verdicts td,.verdicts th{border:0;padding:.05rem 0;text-align:left}.verdicts td[data-label]{display:inline-block;margin-right:1rem}.verdicts td[data-label]::before{content:attr(data-label) " ";color:var(--soft);font-size:.82rem}
-.curve img{padding:.2rem}.tile dd{font-size:1.3rem}}
+.road a,.road span.step{display:flex;gap:.5rem;align-items:center;background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.5rem .7rem;
+color:var(--ink);text-decoration:none}
+.road a:hover,.road a:focus-visible{border-color:var(--accent)}.road i{margin-left:auto;font-style:normal;font-size:.8rem}.road b{font-weight:550}
+.road small{color:var(--soft);font-variant-numeric:tabular-nums}.done i,.ok{color:var(--pass)}.failed i,.no{color:var(--fail)}
+.stale i{color:var(--warn)}.missing{opacity:.65}.ok,.no{font-weight:600;white-space:nowrap}.verdicts{display:table;width:100%;table-layout:fixed}
+.verdicts col.c1{width:auto}.verdicts col.c2,.verdicts col.c3{width:9.5rem}.verdicts col.c4{width:5.5rem}
+.verdicts th[scope=rowgroup]{padding-top:1.1rem;color:var(--ink);font-size:.95rem}.verdicts td{overflow-wrap:anywhere}
+.gate{display:inline-block;font-size:.7rem;font-weight:650;letter-spacing:.04em;border:1px solid currentColor;border-radius:.3rem;padding:0 .35em;
+margin-left:.45em;color:var(--accent);vertical-align:.08em}
+.left{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.7rem}
+.left details{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:.55rem .9rem}.left summary{cursor:pointer}
+.left ul{margin:.2rem 0 .5rem;padding-left:1.1rem;font-size:.9rem}.left h4{margin:.6rem 0 0;font-size:.82rem;color:var(--soft)}
+.left li{overflow-wrap:anywhere}.prints td.mono,.hash{overflow-wrap:anywhere}
+footer{margin-top:2.5rem;color:var(--soft);font-size:.9rem;border-top:1px solid var(--line);padding-top:1rem}
+@media(max-width:48rem){.tiles{grid-template-columns:repeat(2,1fr)}.road{grid-template-columns:repeat(2,1fr)}
+.left{grid-template-columns:minmax(0,1fr)}.verdicts,.verdicts tbody,.verdicts tr,.verdicts td,.verdicts th{display:block}
+.verdicts thead,.verdicts colgroup{display:none}.verdicts tr{border-bottom:1px solid var(--line);padding:.45rem 0}
+.verdicts td,.verdicts th{border:0;padding:.05rem 0;text-align:left}.verdicts td[data-label]{display:inline-block;margin-right:1rem}
+.verdicts td[data-label]::before{content:attr(data-label) " ";color:var(--soft);font-size:.82rem}.curve img{padding:.2rem}.tile dd{font-size:1.3rem}}
 """
 
 # %% ../../nbs/workbench/04_report.ipynb #968e1b7b
@@ -407,16 +418,19 @@ INDEX = """
 <table class="verdicts"><colgroup><col class="c1"><col class="c2"><col class="c3"><col class="c4"></colgroup>
 <thead><tr><th scope="col">Check</th><th scope="col" class="num">Threshold</th><th scope="col" class="num">Value</th><th scope="col">Verdict</th></tr></thead>
 {% for p in phases if p.handoff.verdicts %}<tbody><tr><th scope="rowgroup" colspan="4">{{ p.number }} {{ p.name }}{% if p.status != 'done' %} ({{ p.status }}){% endif %}</th></tr>
-{% for v in p.handoff.verdicts %}<tr><td>{{ v.check }}{% if v.gate %}<span class="gate">GATE</span>{% endif %}</td><td class="num" data-label="threshold">{{ v.threshold | plain }}</td>
+{% for v in p.handoff.verdicts %}<tr><td>{{ v.check }}{% if v.gate %}<span class="gate">GATE</span>{% endif %}</td>
+<td class="num" data-label="threshold">{{ v.threshold | plain }}</td>
 <td class="num" data-label="value">{{ v.value | plain }}</td><td>{% if v.pass %}<span class="ok">✓ pass</span>{% else %}<span class="no">✗ fail</span>{% endif %}</td></tr>
 {% endfor %}</tbody>{% else %}<tbody><tr><td colspan="4" class="soft">No phase has finished yet.</td></tr></tbody>{% endfor %}</table>
 {% if notes %}<h2>Said by the phases</h2><ul>{% for p, n in notes %}<li><span class="soft">{{ p }}:</span> {{ n }}</li>{% endfor %}</ul>{% endif %}
 <h2>Tables and figures</h2>
 <div class="left">{% for p in phases if p.files %}<details><summary>{{ p.number }} {{ p.name }}</summary>
-{% for kind, paths in p.files.items() %}<h4>{{ kind }}</h4><ul>{% for f in paths %}<li><a href="{{ f }}">{{ f.split('/')[1:] | join('/') }}</a></li>{% endfor %}</ul>{% endfor %}</details>{% endfor %}</div>
+{% for kind, paths in p.files.items() %}<h4>{{ kind }}</h4><ul>
+{% for f in paths %}<li><a href="{{ f }}">{{ f.split('/')[1:] | join('/') }}</a></li>{% endfor %}</ul>{% endfor %}</details>{% endfor %}</div>
 <h2>Data</h2>
 <table class="prints"><thead><tr><th>Table</th><th class="num">Version</th><th class="num">Rows</th><th>Content hash</th><th>Used by</th></tr></thead><tbody>
-{% for f in prints %}<tr><td>{{ f.table }}</td><td class="num">{{ f.version | plain }}</td><td class="num">{{ f.rows | plain }}</td><td class="mono">{{ (f.hash or '')[:16] }}</td><td>{{ f.used | join(', ') }}</td></tr>
+{% for f in prints %}<tr><td>{{ f.table }}</td><td class="num">{{ f.version | plain }}</td><td class="num">{{ f.rows | plain }}</td>
+<td class="mono">{{ (f.hash or '')[:16] }}</td><td>{{ f.used | join(', ') }}</td></tr>
 {% else %}<tr><td colspan="5" class="soft">No data was fingerprinted.</td></tr>{% endfor %}</tbody></table>
 <footer>{% if parameters %}<p>Given on the command line: {% for o in parameters %}<code>{{ o }}</code> {% endfor %}</p>{% endif %}
 <p>{% for f in beside %}<a href="{{ f }}">{{ f }}</a> {% endfor %}</p><p>Made again and compared with <code>qtp reproduce {{ dir }}</code>.</p></footer>
