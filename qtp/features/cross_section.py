@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAD_TO_STD', 'cs_rank', 'cs_winsorise', 'cs_zscore', 'market_beta', 'residual_momentum', 'idio_vol']
 
-# %% ../../nbs/features/09_cross_section.ipynb #907a1f15
+# %% ../../nbs/features/09_cross_section.ipynb #3f6c167b
 import numpy as np
 import pandas as pd
 from numba import njit
@@ -15,7 +15,7 @@ from ..core.frames import check_aligned
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, rolling_beta, rolling_corr, rolling_mean, rolling_std
 
-# %% ../../nbs/features/09_cross_section.ipynb #3fdbaef9
+# %% ../../nbs/features/09_cross_section.ipynb #48be3e3a
 @njit(cache=True, nogil=True)
 def _row_ranks(x):
     out = np.full(x.shape, np.nan)
@@ -49,7 +49,7 @@ def _eligible(frame, members):
     check_aligned(frame, members, "frame", "members")
     return np.where(members.to_numpy(dtype=bool), frame.to_numpy(dtype=np.float64), np.nan)
 
-# %% ../../nbs/features/09_cross_section.ipynb #1e407a03
+# %% ../../nbs/features/09_cross_section.ipynb #74d75ae3
 MAD_TO_STD = 1.4826   # of a normal distribution: 1 / its third quartile
 
 
@@ -93,7 +93,7 @@ def cs_zscore(
     flat = ~(spread > 1e-14 * x.abs().max(axis=1))
     return centred.div(spread.mask(flat, 1.0), axis=0).mask(flat.to_numpy()[:, None] & x.notna().to_numpy(), 0.0)
 
-# %% ../../nbs/features/09_cross_section.ipynb #ac5a879b
+# %% ../../nbs/features/09_cross_section.ipynb #37f46f3c
 def _market(
     simple_return: pd.DataFrame,  # (sessions, assets) one-session returns
     members: pd.DataFrame,        # (sessions, assets) True where an asset is eligible
@@ -103,7 +103,7 @@ def _market(
     return pd.DataFrame(np.repeat(mean[:, None], simple_return.shape[1], axis=1), simple_return.index, simple_return.columns)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section")
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
 def market_beta(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -114,7 +114,7 @@ def market_beta(
     return rolling_beta(simple_return, _market(simple_return, members), window)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section")
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
 def residual_momentum(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -132,7 +132,7 @@ def residual_momentum(
     return own / spread.where(spread > 0) * np.sqrt(window)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section")
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
 def idio_vol(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['vol_momentum', 'rolling_sharpe', 'skip_momentum', 'reversal', 'high_distance', 'max_return']
 
-# %% ../../nbs/features/05_momentum.ipynb #c76d7a96
+# %% ../../nbs/features/05_momentum.ipynb #2e984e0a
 import numpy as np
 import pandas as pd
 
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, rolling_max, rolling_mean, rolling_std
 
-# %% ../../nbs/features/05_momentum.ipynb #f151924e
-@feature(family="momentum", lookback=lambda window: window + 1)
+# %% ../../nbs/features/05_momentum.ipynb #1fb8158e
+@feature(family="momentum", lookback=lambda window: window + 1, minimum={"window": 2})
 def vol_momentum(
     close,              # (sessions, assets) close, USD
     log_return,         # (sessions, assets) log return of one session
@@ -28,7 +28,7 @@ def vol_momentum(
     return np.log(close / close.shift(window)) / spread.where(spread > 0)
 
 
-@feature(family="momentum", lookback=lambda window: window)
+@feature(family="momentum", lookback=lambda window: window, minimum={"window": 2})
 def rolling_sharpe(
     simple_return,      # (sessions, assets) simple return of one session
     *,
@@ -41,19 +41,19 @@ def rolling_sharpe(
     spread = rolling_std(simple_return, window)
     return rolling_mean(simple_return, window) / spread.where(spread > 0) * np.sqrt(SESSIONS_PER_YEAR)
 
-# %% ../../nbs/features/05_momentum.ipynb #83a5752d
-@feature(family="momentum", lookback=lambda window: window + 1)
+# %% ../../nbs/features/05_momentum.ipynb #dce89248
+@feature(family="momentum", lookback=lambda window, skip: window + skip + 1)
 def skip_momentum(
     close,              # (sessions, assets) close, USD
     *,
-    window=120,         # sessions back to the first close
-    skip=20,            # sessions back to the last close, fewer than `window`
+    window=100,         # sessions between the two closes
+    skip=20,            # sessions left out at the end
 ) -> pd.DataFrame:      # (sessions, assets) decimal; NaN where either close is missing
-    """Return from `window` to `skip` sessions ago.
+    """Return over the window that ended `skip` sessions ago.
 
     Source: Jegadeesh and Titman, Returns to buying winners and selling losers, Journal of Finance 48 (1993).
     """
-    return close.shift(skip) / close.shift(window) - 1
+    return close.shift(skip) / close.shift(skip + window) - 1
 
 
 @feature(family="momentum", lookback=lambda window: window + 1)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['price_mean', 'price_std', 'price_zscore', 'price_ewm', 'range_position', 'close_location']
 
-# %% ../../nbs/features/04_moving.ipynb #8c32d562
+# %% ../../nbs/features/04_moving.ipynb #218b1bbf
 import pandas as pd
 
 from .registry import feature
 from .rolling import ewm_mean, rolling_max, rolling_mean, rolling_min, rolling_std
 
-# %% ../../nbs/features/04_moving.ipynb #803cb168
+# %% ../../nbs/features/04_moving.ipynb #88316b9c
 @feature(family="moving", lookback=lambda window: window)
 def price_mean(
     close,              # (sessions, assets) close, USD
@@ -22,7 +22,7 @@ def price_mean(
     return rolling_mean(close, window) / close - 1
 
 
-@feature(family="moving", lookback=lambda window: window)
+@feature(family="moving", lookback=lambda window: window, minimum={"window": 2})
 def price_std(
     close,              # (sessions, assets) close, USD
     *,
@@ -32,7 +32,7 @@ def price_std(
     return rolling_std(close, window) / close
 
 
-@feature(family="moving", lookback=lambda window: window)
+@feature(family="moving", lookback=lambda window: window, minimum={"window": 2})
 def price_zscore(
     close,              # (sessions, assets) close, USD
     *,
@@ -52,7 +52,7 @@ def price_ewm(
     "Exponentially weighted mean of the close over the close, minus 1."
     return ewm_mean(close, half_life) / close - 1
 
-# %% ../../nbs/features/04_moving.ipynb #879c7a2b
+# %% ../../nbs/features/04_moving.ipynb #957b192a
 @feature(family="moving", lookback=lambda window: window)
 def range_position(
     high,               # (sessions, assets) high, USD
@@ -60,7 +60,7 @@ def range_position(
     close,              # (sessions, assets) close, USD
     *,
     window=60,          # sessions
-) -> pd.DataFrame:      # (sessions, assets) in [0, 1]; NaN on a halt and where the range is empty
+) -> pd.DataFrame:      # (sessions, assets) in [0, 1] for bars whose close lies in their range; NaN on a halt and where the range is empty
     "Position of the close between the lowest low and the highest high."
     bottom = rolling_min(low, window)
     span = rolling_max(high, window) - bottom
@@ -74,7 +74,7 @@ def close_location(
     close,              # (sessions, assets) close, USD
     *,
     window=5,           # sessions averaged
-) -> pd.DataFrame:      # (sessions, assets) in [-1, 1]; bars without a range are left out
+) -> pd.DataFrame:      # (sessions, assets) in [-1, 1] for bars whose close lies in their range; bars without a range are left out
     "Mean location of the close in the bar's range, ((C - L) - (H - C)) / (H - L)."
     span = high - low
     return rolling_mean((2 * close - high - low) / span.where(span > 0), window)

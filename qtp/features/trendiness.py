@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAGS', 'trend_slope', 'trend_r2', 'efficiency_ratio', 'hurst']
 
-# %% ../../nbs/features/08_trendiness.ipynb #10bf99a6
+# %% ../../nbs/features/08_trendiness.ipynb #fe2d2b80
 import numpy as np
 import pandas as pd
 from numba import njit
@@ -13,8 +13,8 @@ from numba import njit
 from .registry import feature
 from .rolling import enough, rolling_r2, rolling_slope, rolling_sum
 
-# %% ../../nbs/features/08_trendiness.ipynb #b8f4549d
-@feature(family="trendiness", lookback=lambda window: window)
+# %% ../../nbs/features/08_trendiness.ipynb #3029bfc2
+@feature(family="trendiness", lookback=lambda window: window, minimum={"window": 2})
 def trend_slope(
     close,              # (sessions, assets) close, USD
     *,
@@ -24,7 +24,7 @@ def trend_slope(
     return rolling_slope(np.log(close), window)
 
 
-@feature(family="trendiness", lookback=lambda window: window)
+@feature(family="trendiness", lookback=lambda window: window, minimum={"window": 3})
 def trend_r2(
     close,              # (sessions, assets) close, USD
     *,
@@ -47,7 +47,7 @@ def efficiency_ratio(
     walked = rolling_sum(log_return.abs(), window)
     return rolling_sum(log_return, window).abs() / walked.where(walked > 0)
 
-# %% ../../nbs/features/08_trendiness.ipynb #ba92253e
+# %% ../../nbs/features/08_trendiness.ipynb #0b5e4ed7
 LAGS = (1, 2, 4, 8, 16)
 
 
@@ -79,11 +79,11 @@ def _growth(x, least, lags, steps):
     return slope / (steps * steps).sum()
 
 
-@feature(family="trendiness", lookback=lambda window: window)
+@feature(family="trendiness", lookback=lambda window: window, minimum={"window": 32})
 def hurst(
     close,              # (sessions, assets) close, USD
     *,
-    window=120,         # sessions, well above 16
+    window=120,         # sessions, from 32: twice the longest lag
 ) -> pd.DataFrame:      # (sessions, assets) near 0.5 for a random walk; NaN where the price did not move
     """Generalised Hurst exponent of the log close, of order 2.
 

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['realized_vol', 'parkinson_vol', 'return_skew', 'return_kurt', 'vol_percentile', 'vol_ratio']
 
-# %% ../../nbs/features/06_volatility.ipynb #b8dbc8d4
+# %% ../../nbs/features/06_volatility.ipynb #5e32197e
 import numpy as np
 import pandas as pd
 
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, expanding_rank, rolling_kurt, rolling_mean, rolling_skew, rolling_std
 
-# %% ../../nbs/features/06_volatility.ipynb #34dc3793
-@feature(family="volatility", lookback=lambda window: window)
+# %% ../../nbs/features/06_volatility.ipynb #7bf72736
+@feature(family="volatility", lookback=lambda window: window, minimum={"window": 2})
 def realized_vol(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -36,8 +36,8 @@ def parkinson_vol(
     """
     return np.sqrt(rolling_mean(np.log(high / low) ** 2, window) / (4 * np.log(2)) * SESSIONS_PER_YEAR)
 
-# %% ../../nbs/features/06_volatility.ipynb #a06a02b6
-@feature(family="volatility", lookback=lambda window: window)
+# %% ../../nbs/features/06_volatility.ipynb #2834d1b4
+@feature(family="volatility", lookback=lambda window: window, minimum={"window": 3})
 def return_skew(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -47,7 +47,7 @@ def return_skew(
     return rolling_skew(log_return, window)
 
 
-@feature(family="volatility", lookback=lambda window: window)
+@feature(family="volatility", lookback=lambda window: window, minimum={"window": 4})
 def return_kurt(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -56,8 +56,8 @@ def return_kurt(
     "Excess kurtosis of one-session log returns."
     return rolling_kurt(log_return, window)
 
-# %% ../../nbs/features/06_volatility.ipynb #c4eae082
-@feature(family="volatility", lookback=None)
+# %% ../../nbs/features/06_volatility.ipynb #7a88e784
+@feature(family="volatility", lookback=None, minimum={"window": 2})
 def vol_percentile(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -68,7 +68,7 @@ def vol_percentile(
     return expanding_rank(rolling_std(log_return, window), min_history)
 
 
-@feature(family="volatility", lookback=lambda short, long: max(short, long))
+@feature(family="volatility", lookback=lambda short, long: max(short, long), minimum={"short": 2, "long": 2})
 def vol_ratio(
     log_return,         # (sessions, assets) log return of one session
     *,
