@@ -12,6 +12,7 @@ import io
 import re
 import tokenize
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -213,6 +214,7 @@ def _section(phase, given, road, where):
     if unknown: raise ParameterError(f"{where}, section `{phase}`: unknown key `{unknown[0]}`. {_elsewhere(unknown[0], declared, phase, road)}")
     values = {name: p.default for name, p in declared.items()}
     for name, value in (given or {}).items(): values[name] = _value(declared[name], value, f"{where}, section `{phase}`, key `{name}`")
+    _check_registered(values, f"{where}, section `{phase}`")
     return values
 
 
@@ -225,16 +227,16 @@ def _elsewhere(key, declared, phase, road):
 
 def _value(p, value, where):
     refuse = lambda found, expected, more="": ParameterError(f"{where}: found {found}, expected {expected}.{' ' * bool(more)}{more}")
-    checked = _check(p, value, refuse)
-    try: _check_registered(p.name, checked)
-    except (FeatureError, ModelError, ParameterError) as e: raise ParameterError(f"{where}: {e}") from e
-    return checked
+    return _check(p, value, refuse)
 
 # %% ../../nbs/workbench/02_experiment.ipynb #0b879401
-def _check_registered(name, value):
-    if name == "features" and value:
-        from qtp.features.registry import parse_specs
-        parse_specs(value)
+def _check_registered(values, where):
+    try:
+        if values.get("features") and not values.get("modules"):     # modules declare more features, and only the phase loads them
+            import_module("qtp.features.registry").parse_specs(values["features"])
+        for model in [values.get("model"), *(values.get("models") or [])]:
+            if isinstance(model, dict) and "type" in model: import_module("qtp.models.base").ModelRegistry.make(model["type"], **model.get("params", {}))
+    except (FeatureError, ModelError, ParameterError) as e: raise ParameterError(f"{where}: {e}") from e
 
 
 def describe_parameters(

@@ -113,11 +113,12 @@ def _lock_hash():
 
 
 def _file_stamps(parameters, home):
-    "Name, size and modification time of every file that a parameter called `path` or `…_path` points at."
+    "Name, size and modification time of every file that a parameter called `path`, `…_path` or `modules` points at."
     found = []
     for name, value in parameters.items():
         if isinstance(value, dict): found += _file_stamps(value, home)
-        elif isinstance(value, str) and value and (name == "path" or name.endswith("_path")): found += _stamps_below(home / value)
+        elif name in ("path", "modules") or name.endswith("_path"):
+            for path in [value] if isinstance(value, str) else value or []: found += _stamps_below(home / path) if path else []
     return found
 
 
