@@ -6,7 +6,7 @@
 __all__ = ['PRICES', 'NORMALISE', 'SCHEMA', 'DEFAULT_FEATURES', 'compute', 'FeatureSet', 'materialize', 'save_features',
            'load_features', 'default_features']
 
-# %% ../../nbs/features/10_engine.ipynb #5cb16a76
+# %% ../../nbs/features/10_engine.ipynb #330fc48c
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ..core.frames import check_aligned, check_utc
 from .cross_section import cs_rank, cs_zscore
 from .registry import REGISTRY, feature_metadata, parse_specs
 
-# %% ../../nbs/features/10_engine.ipynb #2287771a
+# %% ../../nbs/features/10_engine.ipynb #051b65f7
 def compute(
     specs,                                 # FeatureSpecs, or a list that `parse_specs` reads
     bars: pd.DataFrame,                    # (sessions, (field, asset_id)) wide bars
@@ -63,7 +63,7 @@ def _call(f, params, fields, shared):
         if i not in fields: shared.setdefault((i, tuple(REGISTRY[i].defaults.items())), _evaluate(i, REGISTRY[i].defaults, fields, shared))
     return f.function(*(fields[i] if i in fields else shared[i, tuple(REGISTRY[i].defaults.items())] for i in f.inputs), **params)
 
-# %% ../../nbs/features/10_engine.ipynb #284f2ddf
+# %% ../../nbs/features/10_engine.ipynb #a479cd3f
 PRICES = ("open", "high", "low", "close", "dividend")
 
 
@@ -111,7 +111,7 @@ def _checked(name, values, like):
     raise FeatureError(f"{name}, asset {values.columns[column]}, {values.index[row]:%Y-%m-%d %H:%M} UTC: found {values.iat[row, column]}, expected a finite value or NaN "
                        f"({len(bad)} infinite values). Return NaN where the feature is undefined.")
 
-# %% ../../nbs/features/10_engine.ipynb #6c158823
+# %% ../../nbs/features/10_engine.ipynb #54f1ebfa
 @dataclass(frozen=True)
 class FeatureSet:
     "Materialised features: values as computed and as normalised, and what each of them is."
@@ -196,7 +196,7 @@ class FeatureSet:
     @staticmethod
     def load(folder) -> "FeatureSet": return load_features(folder)
 
-# %% ../../nbs/features/10_engine.ipynb #529e1bf9
+# %% ../../nbs/features/10_engine.ipynb #7e361df5
 NORMALISE = {"rank": cs_rank, "zscore": cs_zscore}
 
 
@@ -229,7 +229,7 @@ def _check_choice(name, found, known):
     if found in known: return
     raise ParameterError(f"{name}: found {found!r}, expected one of {known}. {nearest(str(found), [str(k) for k in known])}")
 
-# %% ../../nbs/features/10_engine.ipynb #5ab565fc
+# %% ../../nbs/features/10_engine.ipynb #873336af
 SCHEMA = 1
 
 
@@ -273,18 +273,18 @@ def _read_cube(path, names, shape):
     assets = pd.Index(long["asset_id"].iloc[:shape[1]], name="asset_id")
     return np.ascontiguousarray(long[list(names)].to_numpy().T).reshape(len(names), *shape), index, assets
 
-# %% ../../nbs/features/10_engine.ipynb #c57a0c5f
+# %% ../../nbs/features/10_engine.ipynb #41214e2c
 DEFAULT_FEATURES = (
     "log_return", "simple_return", "intraday_return", "overnight_return", "return_since_inception",
     {"mom": {"window": 20}}, {"mom": {"window": 60}},
     *({name: {"window": window}} for name in ("price_mean", "price_std", "price_zscore") for window in (5, 20, 60)),
-    {"price_ewm": {"half_life": 10}}, {"price_ewm": {"half_life": 30}}, {"range_position": {"window": 20}}, {"close_location": {"window": 5}}, {"close_location": {"window": 20}},
+    {"price_ewm": {"half_life": 10}}, {"price_ewm": {"half_life": 30}}, {"range_position": {"window": 20}}, {"close_location": {"window": 5}}, {"close_location": {"window": 10}},
     {"reversal": {"window": 5}}, {"vol_momentum": {"window": 60}}, {"rolling_sharpe": {"window": 20}}, {"skip_momentum": {"window": 100, "skip": 20}},
     {"max_return": {"window": 20}},
     {"realized_vol": {"window": 20}}, {"parkinson_vol": {"window": 20}}, {"return_skew": {"window": 60}}, {"return_kurt": {"window": 60}},
     {"vol_percentile": {"window": 20}}, {"vol_ratio": {"short": 5, "long": 60}},
     {"adv": {"window": 20}}, {"amihud": {"window": 20}}, {"turnover": {"window": 20}}, {"volume_shock": {"window": 20}},
-    {"money_flow": {"window": 20}}, {"price_volume_corr": {"window": 20}},
+    {"money_flow": {"window": 10}}, {"price_volume_corr": {"window": 20}},
     {"trend_slope": {"window": 20}}, {"trend_r2": {"window": 20}}, {"efficiency_ratio": {"window": 20}}, {"hurst": {"window": 120}},
     {"market_beta": {"window": 60}}, {"residual_momentum": {"window": 60}}, {"idio_vol": {"window": 60}},
 )

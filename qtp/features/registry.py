@@ -6,7 +6,7 @@
 __all__ = ['FIELDS', 'FAMILIES', 'SCOPES', 'BASES', 'REGISTRY', 'Feature', 'feature', 'source_of', 'FeatureSpec', 'ancestors',
            'spec', 'load_families', 'parse_specs', 'feature_metadata']
 
-# %% ../../nbs/features/01_registry.ipynb #7ad3a842
+# %% ../../nbs/features/01_registry.ipynb #a5daa6c3
 import dis
 import importlib
 import inspect
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from ..core.errors import FeatureError, LookAheadError, ParameterError, nearest
 from ..core.files import value_hash
 
-# %% ../../nbs/features/01_registry.ipynb #ccd996be
+# %% ../../nbs/features/01_registry.ipynb #cf6d5f11
 FIELDS = ("open", "high", "low", "close", "volume", "tr_close", "raw_open", "raw_high", "raw_low", "raw_close",
           "raw_volume", "split_factor", "tr_factor", "dividend", "shares")
 FAMILIES = ("returns", "moving", "momentum", "volatility", "liquidity", "trendiness", "cross_section")
@@ -41,7 +41,7 @@ class Feature:
 
 REGISTRY: dict[str, Feature] = {}
 
-# %% ../../nbs/features/01_registry.ipynb #33cceb4a
+# %% ../../nbs/features/01_registry.ipynb #4d027d77
 def feature(
     function: Callable | None = None,         # the function, when used without parentheses
     *,
@@ -130,7 +130,7 @@ def source_of(
     try: return inspect.getsource(inspect.unwrap(function))
     except (OSError, TypeError): return repr((function.__code__.co_code, function.__code__.co_consts))
 
-# %% ../../nbs/features/01_registry.ipynb #270611db
+# %% ../../nbs/features/01_registry.ipynb #4dcb78c6
 @dataclass(frozen=True)
 class FeatureSpec:
     "One column of a feature set: a feature with its parameters and its lag."
@@ -220,7 +220,7 @@ def _bars_needed(name, params):
     if own is None or None in below: return None
     return int(own) + max(below, default=1) - 1
 
-# %% ../../nbs/features/01_registry.ipynb #48414f3e
+# %% ../../nbs/features/01_registry.ipynb #9029067e
 def parse_specs(
     items,    # list of names, of {name: {parameter: value, "lag": k}}, or of FeatureSpecs
 ) -> list:    # one FeatureSpec an item, in the same order, labels unique
@@ -246,7 +246,7 @@ def _parse(item):
         if params is None or isinstance(params, dict): return spec(name, **(params or {}))
     raise ParameterError(f"features: found {item!r}, expected a name or one name with its parameters, such as `price_zscore: {{window: 20, lag: 1}}`.")
 
-# %% ../../nbs/features/01_registry.ipynb #77577cfa
+# %% ../../nbs/features/01_registry.ipynb #7fc60a0e
 def feature_metadata(
     specs,    # list of FeatureSpecs, or anything `parse_specs` reads
 ) -> list:    # one dict a column: label, name, family, formula, parameters, lag, lookback, scope, inputs, basis, source, digest

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['stability', 'feature_ic', 'rank_correlation', 'redundancy', 'select_features']
 
-# %% ../../nbs/features/11_selection.ipynb #0cdb08f8
+# %% ../../nbs/features/11_selection.ipynb #e90e8df0
 import numpy as np
 import pandas as pd
 
@@ -14,7 +14,7 @@ from ..evaluation.ic import rank_ic, row_corr
 from .cross_section import cs_rank
 from .engine import FeatureSet
 
-# %% ../../nbs/features/11_selection.ipynb #00aa9ece
+# %% ../../nbs/features/11_selection.ipynb #88de4fb6
 def stability(
     fs: FeatureSet,        # the set
     lags=(3, 5, 10),       # sessions between the two rankings
@@ -44,7 +44,7 @@ def _reranked(ranks, values, keep):
     out[odd] = cs_rank(pd.DataFrame(np.where(keep, values, np.nan)[odd])).to_numpy()
     return out
 
-# %% ../../nbs/features/11_selection.ipynb #8da999a6
+# %% ../../nbs/features/11_selection.ipynb #59c10ef3
 def feature_ic(
     fs: FeatureSet,             # the set
     fwd_returns: pd.DataFrame,  # (sessions, assets) return over the horizon after the fill, decimal
@@ -56,7 +56,7 @@ def feature_ic(
     """
     return pd.DataFrame({n: rank_ic(fs[n], fwd_returns, min_assets) for n in fs.names}).rename_axis(columns="feature")
 
-# %% ../../nbs/features/11_selection.ipynb #ca9bc05c
+# %% ../../nbs/features/11_selection.ipynb #7c4bb9f8
 def rank_correlation(
     fs: FeatureSet,               # the set
     index: pd.DatetimeIndex,      # sessions that count
@@ -79,7 +79,8 @@ def _rows(fs, index):
     at = fs.index.get_indexer(index)
     if len(at) == 0: raise AlignmentError("training sessions: found none. Give at least one session of the feature set.")
     odd = index[at < 0]
-    if len(odd): raise AlignmentError(f"training sessions: {odd[0]} is no session of the feature set ({len(odd)} of {len(at)} are not), which runs from {fs.index[0]} to {fs.index[-1]}.")
+    if len(odd): raise AlignmentError(f"training sessions: {odd[0]} is no session of the feature set ({len(odd)} of {len(at)} are not), "
+                                      f"which runs from {fs.index[0]} to {fs.index[-1]}.")
     return at
 
 
@@ -115,7 +116,7 @@ def _decide(name, rho, ic, kept, drop, report):
     if like.max() > drop: return {**row, "decision": "drop", "reason": f"|rho| {like.max():.2f} > {drop:g} with {twin}, {better}"}
     return {**row, "reason": f"reported: |rho| {like.max():.2f} > {report:g} with {twin}"}
 
-# %% ../../nbs/features/11_selection.ipynb #de2cb276
+# %% ../../nbs/features/11_selection.ipynb #05630ac3
 def select_features(
     fs: FeatureSet,                  # the set
     fwd_returns: pd.DataFrame,       # (sessions, assets) return over `horizon` after the fill, decimal
