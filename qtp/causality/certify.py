@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PACKAGES', 'code_hash', 'value_hashes', 'package_versions', 'certify', 'check_certificate']
 
-# %% ../../nbs/causality/02_certify.ipynb #5235d3a3
+# %% ../../nbs/causality/02_certify.ipynb #fde2268a
 import hashlib
 import inspect
 import platform
@@ -22,7 +22,7 @@ from ..core.errors import CertificateError
 from ..core.files import file_hash, value_hash
 from ..core.frames import frame_hash
 
-# %% ../../nbs/causality/02_certify.ipynb #13103be1
+# %% ../../nbs/causality/02_certify.ipynb #db8b95e6
 def code_hash(
     functions: Iterable,  # functions whose result is to be certified
 ) -> str:                 # 64 hex digits
@@ -33,7 +33,17 @@ def code_hash(
         module = sys.modules.get(f.__module__)
         if getattr(module, "__file__", None): _reach(module, modules)
         else: _loose(f, loose)
-    return value_hash({"modules": {n: file_hash(m.__file__) for n, m in modules.items()}, "functions": loose})
+    return value_hash({"modules": {n: _loaded_hash(m) for n, m in modules.items()}, "functions": loose})
+
+
+_LOADED = {}   # module name -> (its spec, hash of its file): a reload makes another spec
+
+
+def _loaded_hash(module):
+    "Hash of the file that a module was loaded from, taken once a load: an edit on disk is not yet the code that runs."
+    spec, known = _LOADED.get(module.__name__, (None, ""))
+    if spec is None or spec is not module.__spec__: _LOADED[module.__name__] = spec, known = module.__spec__, file_hash(module.__file__)
+    return known
 
 
 def _reach(module, found):
@@ -68,7 +78,7 @@ def _described(value, found):
     if isinstance(value, np.ndarray): return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     return repr(value) if isinstance(value, (str, int, float, bool, tuple, list, dict, type(None))) else f"{type(value).__module__}.{type(value).__qualname__}"
 
-# %% ../../nbs/causality/02_certify.ipynb #79ad45bf
+# %% ../../nbs/causality/02_certify.ipynb #c20d3640
 PACKAGES = ("numpy", "pandas", "numba")   # whose versions may change a feature's bits
 
 
@@ -96,7 +106,7 @@ def _today(fs):
             "params_hash": value_hash({"normalisation": fs.normalisation, "dtype": str(fs.raw.dtype)}),
             "features": {s.label: value_hash([s.digest, code_hash(needs[s.label])]) for s in fs.specs}}
 
-# %% ../../nbs/causality/02_certify.ipynb #3931e863
+# %% ../../nbs/causality/02_certify.ipynb #e35ffe34
 def certify(
     fs,                         # feature set that was audited
     report,                     # its `AuditReport`

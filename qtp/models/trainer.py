@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TARGETS', 'training_target', 'prediction_metrics', 'TrainingResult', 'Trainer']
 
-# %% ../../nbs/models/05_trainer.ipynb #f62f98ff
+# %% ../../nbs/models/05_trainer.ipynb #23e264b4
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..evaluation.ic import ic, ic_summary, rank_ic
 from .base import BaseModel, ModelRegistry, PredictionOutput, concat_predictions
 from .splits import WalkForward, hold_out
 
-# %% ../../nbs/models/05_trainer.ipynb #21905507
+# %% ../../nbs/models/05_trainer.ipynb #e2bb34ae
 TARGETS = ("demeaned", "raw", "rank")
 
 
@@ -39,7 +39,7 @@ def training_target(
     n = known.notna().sum(axis=1)
     return known.rank(axis=1).sub((n + 1) / 2, axis=0).div(n, axis=0)
 
-# %% ../../nbs/models/05_trainer.ipynb #335298db
+# %% ../../nbs/models/05_trainer.ipynb #08894749
 def prediction_metrics(
     predicted: PredictionOutput,  # frames (sessions, assets)
     target: pd.DataFrame,         # (sessions, assets) what the model was asked for
@@ -57,7 +57,7 @@ def prediction_metrics(
     return out | {"direction": float((np.sign(m) == np.sign(y))[y != 0].mean()) if (y != 0).any() else float("nan"), "rmse": float(np.sqrt(((y - m) ** 2).mean())),
                   "mae": float(np.abs(y - m).mean()), "r2": float(1 - ((y - m) ** 2).sum() / spread) if spread > 0 else float("nan"), "coverage": predicted.coverage(target)}
 
-# %% ../../nbs/models/05_trainer.ipynb #c18d6ebd
+# %% ../../nbs/models/05_trainer.ipynb #72d176ca
 @dataclass(frozen=True)
 class TrainingResult:
     "What training leaves behind."
