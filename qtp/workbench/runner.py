@@ -10,6 +10,7 @@ __all__ = ['EXIT', 'AUDIT', 'THREADS', 'WARM', 'PACKAGES', 'RunResult', 'utc_now
 # %% ../../nbs/workbench/03_runner.ipynb #73c77b13
 import ast
 import json
+import logging
 import os
 import platform
 import re
@@ -145,10 +146,12 @@ def _kernels(journal, settings, road):
         yield {"kernel_manager_class": plain_manager(env)}
         return
     imports = road_imports(road)
-    warm = WarmProcess(["ipykernel.kernelapp", "numpy", "pandas", "qtp.workbench.handoff"], [WARM[0], *imports, *WARM[1:]],
-                       env, settings.home, journal.run_dir / "kernels.log")
+    log = journal.run_dir / "kernels.log"
+    warm = WarmProcess(["ipykernel.kernelapp", "numpy", "pandas", "qtp.workbench.handoff"], [WARM[0], *imports, *WARM[1:]], env, settings.home, log)
     try: yield {"kernel_manager_class": warm.manager()}
-    finally: warm.close()
+    finally:
+        warm.close()
+        if not log.stat().st_size: log.unlink()
 
 # %% ../../nbs/workbench/03_runner.ipynb #4dce921b
 def _phase(journal, road, name, parameters, kernels, reason):
@@ -172,6 +175,7 @@ def _executed(journal, road, name, parameters, kernels):
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     out = journal.run_dir / f"{phase_number(name)}-{name}.ipynb"
+    logging.getLogger("papermill").setLevel(logging.ERROR)         # it warns of parameters that it cannot parse; ours are checked
     cells = len(read_json(road.notebook(name))["cells"]) + 1       # papermill adds one
     shown = lambda cell, cell_index: journal.progress({"event": "cell", "phase": name, "cell": cell_index + 1, "of": cells})
     try:
@@ -253,7 +257,7 @@ def run_experiment(
     settings = settings or _settings()
     run_dir = _folder(run_dir, experiment, settings, resume, clock)
     return _run(run_dir, experiment, road.names, _inside(run_dir, settings) if scratch else settings, progress, clock,
-                skip=resume, scratch=scratch or None, road=road, overrides=list(overrides))
+                skip=resume, scratch=scratch or None, road=road, given=list(overrides))
 
 
 def run_phase(
@@ -276,7 +280,7 @@ def run_phase(
     settings = settings or _settings()
     scratch = read_json(run_dir / "run.json").get("scratch")
     return _run(run_dir, experiment, (name,), _inside(run_dir, settings) if scratch else settings, progress, clock,
-                skip=False, scratch=scratch, road=road, overrides=list(overrides) or None)
+                skip=False, scratch=scratch, road=road, given=list(overrides))
 
 
 def _settings():
@@ -308,12 +312,14 @@ def _folder(run_dir, experiment, settings, resume, clock):
     raise RunError(f"{day}: a thousand runs in one second.")
 
 # %% ../../nbs/workbench/03_runner.ipynb #12089bc5
-def _run(run_dir, experiment, names, settings, progress, clock, skip, road, **about):
+def _run(run_dir, experiment, names, settings, progress, clock, skip, road, given, scratch):
     started = time.monotonic()
     with _locked(run_dir), ThreadPoolExecutor(1) as thread:
         write_text(run_dir / "experiment.yaml", experiment.text())
         journal = Journal(run_dir, clock, progress)
-        journal.update(**{**_record(run_dir, experiment, settings, road, clock, journal.record), **{k: v for k, v in about.items() if v is not None}})
+        before = journal.record
+        journal.update(**{**_record(run_dir, experiment, settings, road, clock, before), "scratch": scratch or before.get("scratch"),
+                          "overrides": [*before.get("overrides", []), *given]})
         journal.event("run_start", run_dir=str(run_dir), phases=list(names), resume=skip)
         try:
             with _kernels(journal, settings, road) as kernels: states, failed, pages = _walk(journal, road, names, experiment, kernels, skip, thread)
@@ -321,7 +327,8 @@ def _run(run_dir, experiment, names, settings, progress, clock, skip, road, **ab
             journal.update(status="interrupted")
             journal.event("run_end", status="interrupted")
             raise
-        return _finish(journal, settings, road, states, failed, [p.result() for p in pages], started)
+        known = before.get("status") == "done" and not before.get("problems") and set(states.values()) == {"skipped"}
+        return _finish(journal, settings, road, states, failed, [p.result() for p in pages], started, known)
 
 
 def _walk(journal, road, names, experiment, kernels, skip, thread):
@@ -357,13 +364,14 @@ def _import_early():
     except ImportError: return
 
 
-def _finish(journal, settings, road, states, failed, problems, started):
+def _finish(journal, settings, road, states, failed, problems, started, known):
     run_dir, there = journal.run_dir, [p for p in road.names if (journal.run_dir / f"{phase_number(p)}.json").exists()]
     status = "done" if not failed else "audit failed" if failed["kind"] in AUDIT else "failed"
     seconds = round(time.monotonic() - started, 2)
-    journal.update(status=status if failed or len(there) == len(road.names) else "partial", finished=journal.clock().isoformat(), elapsed=seconds, failed=failed)
+    journal.update(status=status if failed or len(there) == len(road.names) else "partial", finished=journal.clock().isoformat(), failed=failed,
+                   elapsed=round(sum(p.get("seconds", 0) for p in journal.record.get("phases", {}).values()), 2))
     if failed: journal.event("failure", **failed)
-    problems = [p for p in [*problems, *_left_behind(journal, settings)] if p]
+    problems = [p for p in [*problems, *([] if known else _left_behind(journal, settings))] if p]
     for text in problems: journal.event("problem", text=text)
     journal.update(problems=problems or None)
     journal.event("run_end", status=status, seconds=seconds)
@@ -388,7 +396,7 @@ PACKAGES = ("pandas", "numpy", "pyarrow", "numba", "scikit-learn", "lightgbm", "
 
 
 def _record(run_dir, experiment, settings, road, clock, before):
-    keep = {k: before[k] for k in ("id", "started", "scratch") if k in before}
+    keep = {k: before[k] for k in ("id", "started", "scratch", "source", "overrides") if k in before}
     return {"schema": 1, "id": f"{run_dir.parent.name}-{run_dir.name}".replace("-", "", 2), "name": experiment.name, "description": experiment.description,
             "experiment": value_hash(experiment.sections), "source": experiment.source, "started": clock().isoformat(), **keep, "status": "running",
             "pid": os.getpid(), "host": platform.node(), "profile": settings.profile, "threads": settings.threads, "home": str(Path(settings.home).resolve()),
