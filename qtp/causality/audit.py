@@ -6,7 +6,7 @@
 __all__ = ['PRICES', 'ROUNDING', 'AMPLIFY', 'AUDIT_VERSION', 'COLUMNS', 'BUDGETS', 'Cube', 'cube', 'truncated', 'shocked',
            'adversarial_cuts', 'AuditReport', 'audit', 'assert_causal']
 
-# %% ../../nbs/causality/01_audit.ipynb #5bf4d4cd
+# %% ../../nbs/causality/01_audit.ipynb #9d1cb3af
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..core.errors import DataError, LookAheadError, ParameterError
 
-# %% ../../nbs/causality/01_audit.ipynb #b0d6144b
+# %% ../../nbs/causality/01_audit.ipynb #54de6583
 @dataclass(frozen=True)
 class Cube:
     "Values of named features by session and asset."
@@ -105,7 +105,7 @@ def _eps(frame):
     kinds = {d for d in frame.dtypes if isinstance(d, np.dtype) and d.kind == "f"}
     return max((float(np.finfo(d).eps) for d in kinds), default=float(np.finfo(float).eps))
 
-# %% ../../nbs/causality/01_audit.ipynb #c105514f
+# %% ../../nbs/causality/01_audit.ipynb #34617c90
 def _clock(bars):
     "Stamps of the bars, in order, each once."
     stamps = pd.DatetimeIndex(bars["timestamp"]).unique().sort_values() if _is_long(bars) else bars.index
@@ -148,12 +148,23 @@ def shocked(
     "A world with another future."
     at, values = _numeric(bars), np.asfortranarray(bars.iloc[:, _numeric(bars)].to_numpy(dtype=float, na_value=np.nan, copy=True))
     row = _clock(bars).get_indexer(bars["timestamp"]) if _is_long(bars) else np.arange(len(bars))[:, None]
-    common = _factors(rng, after.shape, size)
-    for name, columns, asset in _blocks(bars):
+    common, places = _factors(rng, after.shape, size), (rng.random(after.shape), rng.random(after.shape))
+    blocks = {name: (columns, asset) for name, columns, asset in _blocks(bars)}
+    for prefix in ("", "raw_"): _redraw(values, [blocks.get(prefix + f) for f in ("open", "close", "low", "high")], after, row, places)
+    for name, (columns, asset) in blocks.items():
         factor = np.nan if kind == "missing" else common if name in PRICES else _factors(rng, after.shape, size)
         values[:, columns] *= _like(np.where(after, factor, 1.)[row, asset], values[:, columns])
     out = pd.DataFrame(values, bars.index, bars.columns[at], copy=False)
     return out if len(at) == bars.shape[1] else pd.concat([bars.drop(columns=out.columns), out], axis=1)[bars.columns]
+
+
+def _redraw(values, blocks, after, row, places):
+    "Move open and close to other places between low and high, so that ratios within a bar change too."
+    if None in blocks or len({len(columns) for columns, _ in blocks}) > 1: return
+    low, high = (values[:, blocks[k][0]] for k in (2, 3))
+    for (columns, asset), place in zip(blocks[:2], places):
+        moved = low + _like(place[row, asset], low) * (high - low)
+        values[:, columns] = np.where(_like(after[row, asset], low) & np.isfinite(moved), moved, values[:, columns])
 
 
 def _factors(rng, shape, size): return np.exp(.4 * rng.standard_normal(shape)) * size
@@ -179,7 +190,7 @@ def _blocks(bars):
         fields, asset = columns.get_level_values(0), _assets(bars).get_indexer(columns.get_level_values(1))
         for f in fields.unique(): yield f, np.flatnonzero(fields == f), asset[fields == f]
 
-# %% ../../nbs/causality/01_audit.ipynb #a42a3f64
+# %% ../../nbs/causality/01_audit.ipynb #c8b83dd0
 def adversarial_cuts(
     bars: pd.DataFrame,  # wide, single-asset or long bars
 ) -> pd.DataFrame:       # one row an instant: `cut` (position), `asset` (position), `why`
@@ -220,7 +231,7 @@ def _common_cuts(bars, n, rng):
     pool = rng.permutation(np.setdiff1d(np.arange(min(last, len(_clock(bars)) // 10), last + 1), picked))
     return sorted({*picked[:max(n // 2, 1)], *(int(p) for p in pool[:max(n - len(picked[:max(n // 2, 1)]), 0)])})
 
-# %% ../../nbs/causality/01_audit.ipynb #6dc545ba
+# %% ../../nbs/causality/01_audit.ipynb #5d17c3db
 ROUNDING = 64          # units in the last place of the scale that a re-ordered sum may cost
 AMPLIFY = 1000.        # size of the shock that tells a small leak from rounding
 
@@ -263,7 +274,7 @@ def _worst(name, index, assets, a, b, off):
     col = np.flatnonzero(off[row])[0]
     return {"timestamp": index[row], "asset_id": assets[col], "feature": name, "stored": a[row, col], "recomputed": b[row, col], "cells": int(off.sum())}
 
-# %% ../../nbs/causality/01_audit.ipynb #310e3b2a
+# %% ../../nbs/causality/01_audit.ipynb #787d8496
 def _target(features, bars, materialize):
     "How to compute the features again: `run(bars, members, only)` gives a cube."
     specs = _specs(features)
@@ -287,7 +298,7 @@ def _materialize(specs, bars, members, normalise=None):
     from qtp.features.engine import materialize
     return materialize(specs, bars, members=members, normalise=normalise, dtype="float64")
 
-# %% ../../nbs/causality/01_audit.ipynb #cb359fc7
+# %% ../../nbs/causality/01_audit.ipynb #5f65d332
 AUDIT_VERSION = 1   # raised when the audit learns to see more
 COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells"]
 
@@ -353,7 +364,7 @@ class AuditReport:
         ax.set(xlim=(self.first, self.last), yticks=range(len(names)), yticklabels=names, title=f"{self.verdict}: {self.n_points:,} values compared")
         return ax
 
-# %% ../../nbs/causality/01_audit.ipynb #c6f3824f
+# %% ../../nbs/causality/01_audit.ipynb #841e8b61
 BUDGETS = {   # worlds to compute, by layer; declared features need a third of them, since windows add the points
     "quick": {"truncation": 6, "shock": 2, "staggered": 3, "window": 20},
     "standard": {"truncation": 16, "shock": 6, "staggered": 12, "window": 200},
@@ -415,27 +426,42 @@ def _staggered(a, n, names):
     "Every asset its own cut, for features that depend on their own asset alone."
     special, low = adversarial_cuts(a.bars).groupby("asset")["cut"].apply(list).to_dict(), len(a.clock) // 10
     only = [s for s in a.specs if s.label in names] if a.specs else None
-    for k in range(n if len(names) else 0):
+    for k in range(n):
+        if not len(names): return
         own = [special.get(i, [])[k // 2:k // 2 + 1] if k % 2 == 0 else [] for i in range(len(a.assets))]
         cuts = [o[0] if o else int(a.rng.integers(low, len(a.clock) - 1)) for o in own]
         hide = partial(a.hidden, cuts=cuts, only=only)
-        a.probe("staggered", lambda: hide(("shock", "missing")[k // 2 % 2]), pd.Series(a.clock[cuts], index=a.assets), len(a.assets),
-                names=names, amplify=lambda size: hide("shock", size=size))
+        worst = a.probe("staggered", lambda: hide(("shock", "missing")[k // 2 % 2]), pd.Series(a.clock[cuts], index=a.assets), len(a.assets),
+                        names=names, amplify=lambda size: hide("shock", size=size))
+        if worst: names = names[~names.isin(_crossed(a, worst))]
+
+
+def _crossed(a, worst):
+    "Of the findings just made, those that vanish when the whole world is cut at once: they read other assets, not the future."
+    start, promised, out = len(a.found) - len(worst), {s.label for s in a.specs or [] if s.scope == "asset"}, []
+    for v in a.found[start:]:
+        p = a.clock.get_loc(v["cut"])
+        only = [s for s in a.specs if s.label == v["feature"]] if a.specs else None
+        worlds = [a.ended(v["cut"], only=only), *(a.hidden(kind, [p] * len(a.assets), only=only) for kind in ("shock", "missing"))]
+        if not any(_compare(a.stored, w, v["cut"], [v["feature"]])[1] for w in worlds): out.append(v["feature"])
+    kept = [{**v, "layer": "scope"} if v["feature"] in out else v for v in a.found[start:] if v["feature"] not in out or v["feature"] in promised]
+    a.found[start:] = kept
+    return out
 
 
 def _alone(a):
-    "Features that depend on their own asset alone: half of the assets are changed throughout, the other half must not notice."
-    if len(a.assets) < 2: return a.stored.names
-    if not a.stored.assets.isin(a.assets).all(): return a.stored.names[:0]
-    changed = a.rng.permutation(len(a.assets)) < len(a.assets) // 2
-    before, limit = (len(a.found), len(a.seen)), pd.Series(a.clock[-1], index=a.assets[~changed])
-    worst = a.probe("scope", lambda: a.hidden("shock", np.where(changed, -1, len(a.clock))), limit, int((~changed).sum()))
+    "Features that depend on their own asset alone: half of the assets are changed or taken away throughout, the other half must not notice."
     promised = {s.label for s in a.specs or [] if s.scope == "asset"}
-    for log, start in ((a.found, before[0]), (a.seen, before[1])):
-        failed = [r for r in log[start:] if r.get("error")]
-        log[start:] = failed + [r for r in log[start:] if r["feature"] in promised]
-        if failed: return a.stored.names[:0]
-    return a.stored.names[~a.stored.names.isin([w["feature"] for w in worst])]
+    names = a.stored.names[a.stored.names.isin(promised)] if a.specs else a.stored.names
+    if len(a.assets) < 2 or not a.stored.assets.isin(a.assets).all(): return names if len(a.assets) < 2 else names[:0]
+    changed = a.rng.permutation(len(a.assets)) < len(a.assets) // 2
+    for kind in ("shock", "missing"):
+        found, seen = len(a.found), len(a.seen)
+        worst = a.probe("scope", lambda: a.hidden(kind, np.where(changed, -1, len(a.clock))), pd.Series(a.clock[-1], index=a.assets[~changed]), int((~changed).sum()), names=names)
+        failed = any(r["error"] for r in a.seen[seen:])
+        if not a.specs: del a.found[found:], a.seen[seen:]
+        names = names[:0] if failed else names[~names.isin([w["feature"] for w in worst])]
+    return names
 
 
 def _window(a, n):
@@ -455,7 +481,7 @@ def _blame(a, specs, t, since):
     ahead = {w["feature"] for w in _compare(a.stored, a.ended(t, only=specs), t, [s.label for s in specs], since=t)[1]}
     for v in a.found[since:]: v["layer"] = "window" if v["feature"] in ahead else "lookback"
 
-# %% ../../nbs/causality/01_audit.ipynb #9ae3df04
+# %% ../../nbs/causality/01_audit.ipynb #d2cda642
 def _ahead(a, v):
     "Later bars that the value needs to be what was stored; NA if ending the world at its own row does not show it, or cannot be computed."
     only = [s for s in a.specs if s.label == v["feature"]] if a.specs else None
@@ -475,7 +501,7 @@ def _ahead(a, v):
     except Exception: return pd.NA   # a world too short for this pipeline: the distance stays unknown, the finding stands
     return high - row
 
-# %% ../../nbs/causality/01_audit.ipynb #8d05cc7e
+# %% ../../nbs/causality/01_audit.ipynb #85c1ad0f
 def audit(
     features,                # function from bars to a frame (wide or long), or a list of feature specs, or a set that has `specs`
     bars: pd.DataFrame,      # wide (sessions, (field, asset_id)), one asset's (sessions, fields), or long with `timestamp`, `asset_id`
