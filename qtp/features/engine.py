@@ -104,7 +104,7 @@ def _checked(name, values, like):
     if values.shape != like.shape: raise FeatureError(f"{name}: returned shape {values.shape}, expected {like.shape} (sessions, assets). Do not drop or add rows or assets.")
     if not (values.index.equals(like.index) and values.columns.equals(like.columns)):
         raise FeatureError(f"{name}: returned other sessions or assets than its inputs have, or in another order. Keep the index and the columns of the inputs.")
-    values = values.astype("float64", copy=False)
+    values = values.astype("float64")
     bad = np.argwhere(np.isinf(values.to_numpy()))
     if not len(bad): return values
     row, column = bad[np.lexsort((bad[:, 1], bad[:, 0]))[0]]
