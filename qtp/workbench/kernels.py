@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,8 +142,13 @@ class WarmProcess:
 
         class Manager(AsyncKernelManager):
             async def _async_pre_start_kernel(manager, **kwargs):
+                _by_file(manager)
                 manager.provisioner = Provisioner(kernel_id=manager.kernel_id, kernel_spec=manager.kernel_spec, parent=manager)
                 return await super()._async_pre_start_kernel(**kwargs)
+
+            def cleanup_connection_file(manager):
+                super().cleanup_connection_file()
+                _clear(manager)
 
         return Manager
 
@@ -187,9 +193,25 @@ def plain_manager(
     from jupyter_client.manager import AsyncKernelManager
 
     class Manager(AsyncKernelManager):
-        async def _async_pre_start_kernel(manager, **kwargs): return await super()._async_pre_start_kernel(**{**kwargs, "env": env})
+        async def _async_pre_start_kernel(manager, **kwargs):
+            _by_file(manager)
+            return await super()._async_pre_start_kernel(**{**kwargs, "env": env})
+
+        def cleanup_connection_file(manager):
+            super().cleanup_connection_file()
+            _clear(manager)
 
     return Manager
+
+
+def _by_file(manager):
+    "Talk over socket files that only this user can open; a port could be taken by a run beside this one."
+    if sys.platform == "win32": return
+    manager.transport, manager.ip = "ipc", tempfile.mkdtemp(prefix="qtp-kernel-") + "/k"
+
+
+def _clear(manager):
+    if manager.transport == "ipc": shutil.rmtree(Path(manager.ip).parent, ignore_errors=True)
 
 
 def can_fork() -> bool:
