@@ -76,7 +76,7 @@ def copy(path, execute):
     "The copy that nbdev will process: executed now, from an earlier build, or as it is."
     text = (ROOT / "nbs" / path).read_text(encoding="utf-8")
     kept = CACHE / f"{key(path)}.ipynb"
-    if execute and not kept.exists(): write_text(kept, run(nbformat.reads(text, 4), path))
+    if execute and not kept.exists() and (made := run(nbformat.reads(text, 4), path)): write_text(kept, made)
     made, target = with_intro(nbformat.reads(kept.read_text(encoding="utf-8") if kept.exists() else text, 4)), SOURCE / "nbs" / path
     if not target.exists() or target.read_text(encoding="utf-8") != made: write_text(target, made)
     return kept
@@ -93,15 +93,24 @@ def with_intro(nb):
     return nbformat.writes(nb)
 
 
+FAILED = []   # notebooks that did not execute; their pages show code without results
+
+
 def run(nb, path):
     "Execute a notebook in a process of its own, leaving out what is marked slow, net or not to be evaluated."
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
     print(f"executing {path}", flush=True)
     for cell in nb.cells:
         if cell.cell_type == "code" and re.search(r"^#\|\s*(slow|net|eval:\s*false)\b", cell.source, re.M): cell.metadata["tags"] = ["skip-execution"]
     folder = SOURCE / "nbs" / path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    NotebookClient(nb, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    quiet, inline = ["--log-level=ERROR"], {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    client = NotebookClient(nb, timeout=900, kernel_name="python3", extra_arguments=quiet, resources={"metadata": {"path": str(folder)}})
+    try: client.execute(env=inline)
+    except CellExecutionError as e:
+        FAILED.append(f"{path}: {e.ename}: {e.evalue}"[:400])
+        return None
     return nbformat.writes(nb)
 
 
@@ -307,7 +316,7 @@ def exported(path):
 
 
 def module_of(path):
-    found = re.search(r"#\|\s*default_exp\s+(\S+?)(?:\\n|\"|\s)", (ROOT / "nbs" / path).read_text(encoding="utf-8"))
+    found = re.search(r"#\|\s*default_exp\s+(\S+?)(?:\\n|\"|\s)", (SOURCE / "nbs" / path).read_text(encoding="utf-8"))
     return found[1] if found else None
 
 
@@ -382,6 +391,7 @@ def main():
     paths = copies(not args.no_execute, args.workers)
     process()
     site(write_pages(paths), strict=not args.lenient)
+    if FAILED: sys.exit("these notebooks did not execute, so their pages lack results:\n" + "\n".join(FAILED))
     if outside := fetched(): sys.exit("pages load from elsewhere:\n" + "\n".join(outside[:10]))
     print(f"{len(paths)} notebooks -> _docs/index.html")
 

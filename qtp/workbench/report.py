@@ -422,7 +422,9 @@ INDEX = """
 <td class="num" data-label="threshold">{{ v.threshold | plain }}</td>
 <td class="num" data-label="value">{{ v.value | plain }}</td><td>{% if v.pass %}<span class="ok">✓ pass</span>{% else %}<span class="no">✗ fail</span>{% endif %}</td></tr>
 {% endfor %}</tbody>{% else %}<tbody><tr><td colspan="4" class="soft">No phase has finished yet.</td></tr></tbody>{% endfor %}</table>
-{% if notes %}<h2>Said by the phases</h2><ul>{% for p, n in notes %}<li><span class="soft">{{ p }}:</span> {{ n }}</li>{% endfor %}</ul>{% endif %}
+{% if notes %}<h2>Said by the phases</h2><ul>{% for p, n in notes[:6] %}<li><span class="soft">{{ p }}:</span> {{ n }}</li>{% endfor %}</ul>
+{% if notes[6:] %}<details><summary>{{ notes[6:] | length }} more</summary><ul>{% for p, n in notes[6:] %}<li><span class="soft">{{ p }}:</span> {{ n }}</li>
+{% endfor %}</ul></details>{% endif %}{% endif %}
 <h2>Tables and figures</h2>
 <div class="left">{% for p in phases if p.files %}<details><summary>{{ p.number }} {{ p.name }}</summary>
 {% for kind, paths in p.files.items() %}<h4>{{ kind }}</h4><ul>
