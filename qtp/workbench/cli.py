@@ -20,7 +20,8 @@ CODES = ("Exit codes: 0 done (a failed gate is a finding, not a failure) · 1 a 
 app = typer.Typer(help="Research on US equities, from market data to rankings, with the proof that nothing looked ahead.", epilog=CODES,
                   no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
-Overrides = Annotated[Optional[list[str]], typer.Option("-p", "--param", metavar="SECTION.KEY=VALUE", help="Override a parameter; the value is YAML, dots go deeper. May be repeated.")]
+Overrides = Annotated[Optional[list[str]], typer.Option(
+    "-p", "--param", metavar="SECTION.KEY=VALUE", help="Override a parameter; the value is YAML, dots go deeper. May be repeated.")]
 RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of the run, as `qtp runs` lists it.")]
 
 
@@ -173,7 +174,7 @@ def reproduce(
         from qtp.workbench.runner import live_progress
         with live_progress() as progress: found = again(run_dir, progress=progress, keep=keep)
     for note in found.notes: print(f"note: {note}")
-    if len(found.files): print(f"{len(found.files)} files differ in their bytes, in {found.again}" if not found.identical else f"{len(found.files)} files differ in their bytes only")
+    if len(found.files): print(f"{len(found.files)} files differ in their bytes" + (" only" if found.identical else f", in {found.again}"))
     if found.identical: print("identical: every fingerprint, metric and verdict")
     else: _table(found.differences, f"{len(found.differences)} differences; the second execution is in {found.again}")
     raise typer.Exit(int(not found.identical))
@@ -199,5 +200,6 @@ def doctor():
     raise typer.Exit(int((found["state"] == "missing").any()))
 
 # %% ../../nbs/workbench/08_cli.ipynb #16425fc8
+#| eval: false
 #| eval: false
 if __name__ == "__main__": app()

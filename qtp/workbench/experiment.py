@@ -177,16 +177,18 @@ def load_experiment(
     unknown = [k for k in raw if k not in known]
     if unknown: raise ParameterError(f"{where}: unknown section `{unknown[0]}`, expected a phase, `name` or `description`. {nearest(str(unknown[0]), known)}")
     name = raw.get("name") or (Path(where).stem if not isinstance(source, dict) else "run")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)): raise ParameterError(f"{where}, `name`: found {name!r}, expected letters, digits, `_` and `-`: it becomes a folder's name.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+        raise ParameterError(f"{where}, `name`: found {name!r}, expected letters, digits, `_` and `-`: it becomes a folder's name.")
     sections = {p: _section(p, raw.get(p), road, where) for p in road.names}
     return Experiment(str(name), str(raw.get("description") or ""), sections, where)
 
 
 def _read_yaml(path):
     if not path.is_file(): raise ParameterError(f"{path}: no such file. {nearest(path.name, [p.name for p in path.parent.glob('*.yaml')])}")
-    try: raw = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    try: raw = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}  # noqa: S506 a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as e: raise ParameterError(f"{path}: cannot be read as YAML: {_one_line(e)}") from None
-    if not isinstance(raw, dict): raise ParameterError(f"{path}: found {_a(type(raw)) if type(raw) in KINDS.values() else type(raw).__name__}, expected sections such as `data:` with keys below.")
+    if not isinstance(raw, dict):
+        raise ParameterError(f"{path}: found {_a(type(raw)) if type(raw) in KINDS.values() else type(raw).__name__}, expected sections such as `data:` with keys below.")
     return raw
 
 
@@ -197,7 +199,7 @@ def _override(raw, text):
     path, sign, value = text.partition("=")
     keys = path.strip().split(".")
     if not sign or not all(keys): raise ParameterError(f"override `{text}`: expected `section.key=value`, such as `models.horizon=10`.")
-    try: value = yaml.load(value, _Loader) if value.strip() else ""     # nothing after `=` is empty text; `null` is null
+    try: value = yaml.load(value, _Loader) if value.strip() else ""  # noqa: S506 a SafeLoader; nothing after `=` is empty text
     except yaml.YAMLError as e: raise ParameterError(f"override `{text}`: the value cannot be read as YAML: {_one_line(e)}") from None
     for key in keys[:-1]:
         if not isinstance(raw.get(key) or {}, dict): raise ParameterError(f"override `{text}`: `{key}` holds {_show(raw[key])}, so nothing lies below it.")

@@ -15,7 +15,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ import pandas as pd
 import qtp
 from ..core.errors import QtpError, RunError
 from ..core.files import file_hash, read_json, value_hash, write_json, write_text
-from .experiment import Experiment, load_experiment
+from .experiment import load_experiment
 from .handoff import Road, mark_stale, phase_key, phase_name, phase_number, read_handoff, road_of, sources_hashes
 from .kernels import WarmProcess, can_fork, plain_manager
 
