@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'FAMILIES', 'SCOPES', 'BASES', 'REGISTRY', 'Feature', 'feature', 'source_of', 'FeatureSpec', 'ancestors',
-           'spec', 'load_families', 'parse_specs', 'feature_metadata']
+           'spec', 'load_families', 'register_file', 'parse_specs', 'feature_metadata']
 
 # %% ../../nbs/features/01_registry.ipynb #a5daa6c3
 import dis
-import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ..core.errors import FeatureError, LookAheadError, ParameterError, nearest
+from ..core.errors import FeatureError, LookAheadError, ParameterError, QtpError, nearest
 from ..core.files import value_hash
 
 # %% ../../nbs/features/01_registry.ipynb #cf6d5f11
@@ -201,6 +203,24 @@ def _registered(name):
 def load_families():
     "Import the modules of the built-in features, which registers them."
     for module in FAMILIES: importlib.import_module(f"qtp.features.{module}")
+
+
+def register_file(
+    path: Path | str,  # Python file whose functions are declared with `@feature`
+):                     # the imported module
+    """Import a file that declares features of its own.
+
+    Raises `FeatureError` if it is missing, cannot be imported or declares no feature.
+    """
+    path = Path(path).expanduser().resolve()
+    if path.suffix != ".py" or not path.is_file(): raise FeatureError(f"{path}: not found, expected a Python file that declares features with `@feature`.")
+    found = importlib.util.spec_from_file_location(f"features_of_{path.stem}", path)
+    module = sys.modules[found.name] = importlib.util.module_from_spec(found)
+    try: found.loader.exec_module(module)
+    except QtpError: raise
+    except Exception as e: raise FeatureError(f"{path}: cannot be imported ({type(e).__name__}: {e}). Run it with python to see the whole error.") from e
+    if not any(f.function.__module__ == found.name for f in REGISTRY.values()): raise FeatureError(f"{path}: declares no feature. Put `@feature(...)` above a function.")
+    return module
 
 
 def _checked(name, key, value, default, least):
