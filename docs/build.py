@@ -253,9 +253,10 @@ def api(module, name, path, index):
     parts = [f"### {name} {{ #{name.split('.')[-1]} }}", signature(thing), described(thing, path, index), arguments(thing, path, index)]
     if inspect.isclass(thing):
         for method, f in vars(thing).items():
+            called = not isinstance(f, property)
             f = f.__func__ if isinstance(f, (classmethod, staticmethod)) else f.fget if isinstance(f, property) else f
             if method.startswith("_") or not inspect.isfunction(f) or not f.__doc__: continue
-            parts += [f"#### {thing.__name__}.{method} {{ #{thing.__name__}.{method} }}", signature(f), described(f, path, index), arguments(f, path, index)]
+            parts += [f"#### {thing.__name__}.{method} {{ #{thing.__name__}.{method} }}", signature(f) if called else "", described(f, path, index), arguments(f, path, index)]
     return '<div class="api" markdown>\n\n' + "\n\n".join(p for p in parts if p) + "\n\n</div>"
 
 
@@ -265,7 +266,7 @@ def signature(thing):
     try: sig = inspect.signature(thing)
     except (TypeError, ValueError): return ""
     params = [p.replace(annotation=p.empty) for p in sig.parameters.values() if p.name not in ("self", "cls")]
-    text = re.sub(r"<(?:function|class) '?([\w.]+).*?>", r"\1", str(inspect.Signature(params)))
+    text = re.sub(r"<(?:function |class )?'?([\w.]+).*?>", r"\1", str(inspect.Signature(params)))
     return f'<p class="call"><code>{html.escape(thing.__name__ + text)}</code></p>'
 
 

@@ -275,15 +275,15 @@ def _crumbs(html_path):
     return "" if up is None else f'<nav class="crumbs"><a href="{up}index.html">Run overview</a></nav>'
 
 # %% ../../nbs/workbench/04_report.ipynb #25f61a2f
-TILES = (   # label, (phase, metric) in order of preference, format
-    ("Sharpe, net of costs", (("backtest", "sharpe"), ("validation", "sharpe")), "{:.2f}"),
-    ("Sharpe, untouched final span", (("validation", "holdout_sharpe"),), "{:.2f}"),
-    ("Growth a year", (("backtest", "cagr"),), "{:+.1%}"),
-    ("Against equal weight, a year", (("validation", "active_return"), ("backtest", "active_return")), "{:+.1%}"),
-    ("Deepest drawdown", (("backtest", "max_drawdown"),), "{:.1%}"),
-    ("Rank IC, out of sample", (("models", "rank_ic"), ("models", "rank_ic_mean"), ("models", "ic")), "{:+.3f}"),
-    ("t of the IC, HAC", (("models", "t_hac"), ("models", "rank_ic_t_hac")), "{:.1f}"),
-    ("Turnover a year, one-way", (("backtest", "turnover"),), "{:.1f} x"),
+TILES = (   # label, phase, metric, metric to take away, format
+    ("Sharpe, net of costs", "backtest", "sharpe", None, "{:.2f}"),
+    ("Sharpe, untouched final span", "validation", "holdout sharpe", None, "{:.2f}"),
+    ("Growth a year", "backtest", "cagr", None, "{:+.1%}"),
+    ("Growth above equal weight", "backtest", "cagr", "benchmark cagr", "{:+.1%}"),
+    ("Deepest drawdown", "backtest", "max_drawdown", None, "{:.1%}"),
+    ("Rank IC, out of sample", "models", "rank_ic", None, "{:+.3f}"),
+    ("t of the IC, HAC", "models", "t_hac", None, "{:.1f}"),
+    ("Turnover a year, one-way", "backtest", "turnover", None, "{:.1f} x"),
 )
 
 
@@ -340,18 +340,24 @@ def plain(
 
 
 def _tiles(state):
+    "Labels and texts of the headline numbers that the run has."
     found = []
-    for label, places, form in TILES:
-        done = {name: p["handoff"] for name, p in state["phases"].items() if p["status"] == "done"}
-        values = [done.get(p, {}).get("metrics", {}).get(m) for p, m in places]
-        value = next((v for v in values if v is not None), None)
-        if value is not None: found.append((label, form.format(value).replace("-", "\N{MINUS SIGN}")))
+    for label, phase, metric, less, form in TILES:
+        metrics = _done(state, phase).get("metrics", {})
+        values = [metrics.get(m) for m in (metric, less) if m]
+        if None not in values: found.append((label, form.format(values[0] - sum(values[1:])).replace("-", "\N{MINUS SIGN}")))
     return found
+
+
+def _done(state, phase):
+    "A finished phase's hand-off; a stale one says nothing about this run."
+    found = state["phases"].get(phase, {"status": "missing"})
+    return found["handoff"] if found["status"] == "done" else {}
 
 
 def _picture(state):
     "The equity curve that the backtest phase lists, as a data URI; None when it has none."
-    listed = [a for a in state["phases"].get("backtest", {"handoff": {}})["handoff"].get("artifacts", {}) if re.search(r"equity[^/]*\.png$", a)]
+    listed = [a for a in _done(state, "backtest").get("artifacts", {}) if re.search(r"equity[^/]*\.png$", a)]
     files = [f for f in (state["dir"] / a for a in sorted(listed, key=len)) if f.resolve().is_relative_to(state["dir"].resolve()) and f.exists()]
     return "data:image/png;base64," + base64.b64encode(files[0].read_bytes()).decode() if files else None
 
