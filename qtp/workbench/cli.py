@@ -116,10 +116,10 @@ def _summary(result):
 def _plain(value): return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(frame, title=None):
+def _table(frame):
     from rich.console import Console
     from rich.table import Table
-    console, table = Console(highlight=False, width=None if sys.stdout.isatty() else 200), Table(title=title, box=None, header_style="bold", pad_edge=False)
+    console, table = Console(highlight=False, width=None if sys.stdout.isatty() else 200), Table(box=None, header_style="bold", pad_edge=False)
     colours = {"ok": "green", "note": "yellow", "missing": "red bold", "done": "green", "failed": "red", "audit failed": "red"}
     for column in frame.columns: table.add_column(str(column), overflow="fold")
     for row in frame.itertuples(index=False): table.add_row(*(f"[{colours[v]}]{v}[/]" if v in colours else _cell(v) for v in map(_hashable, row)))
@@ -174,9 +174,11 @@ def reproduce(
         from qtp.workbench.runner import live_progress
         with live_progress() as progress: found = again(run_dir, progress=progress, keep=keep)
     for note in found.notes: print(f"note: {note}")
-    if len(found.files): print(f"{len(found.files)} files differ in their bytes" + (" only" if found.identical else f", in {found.again}"))
+    if len(found.files): print(f"note: {len(found.files)} files differ in their bytes: {', '.join(found.files['name'])}")
     if found.identical: print("identical: every fingerprint, metric and verdict")
-    else: _table(found.differences, f"{len(found.differences)} differences; the second execution is in {found.again}")
+    else:
+        print(f"{len(found.differences)} differences; the second execution is in {found.again}")
+        _table(found.differences)
     raise typer.Exit(int(not found.identical))
 
 
@@ -200,6 +202,8 @@ def doctor():
     raise typer.Exit(int((found["state"] == "missing").any()))
 
 # %% ../../nbs/workbench/08_cli.ipynb #16425fc8
+#| eval: false
+#| eval: false
 #| eval: false
 #| eval: false
 if __name__ == "__main__": app()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.errors import RunError
-from ..core.files import read_json
+from ..core.files import read_json, value_hash
 from .handoff import phase_number, read_handoff, road_of
 from .runner import failure_text, run_experiment, utc_now
 
@@ -42,7 +42,7 @@ def _differences(a, b):
         left, right = read(a), read(b)
         for name in [*left, *(k for k in right if k not in left)]:
             x, y = left.get(name, "absent"), right.get(name, "absent")
-            if x != y: yield what, name, x, y
+            if value_hash(x) != value_hash(y): yield what, name, x, y
 
 
 def _content(fingerprint):
