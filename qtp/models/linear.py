@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Ridge']
 
-# %% ../../nbs/models/03_linear.ipynb #55752d19
+# %% ../../nbs/models/03_linear.ipynb #dd48f1bb
 import numpy as np
 import pandas as pd
 
@@ -13,14 +13,14 @@ from ..core.errors import ParameterError
 from ..core.files import read_json, write_json
 from .base import BaseModel, ModelRegistry
 
-# %% ../../nbs/models/03_linear.ipynb #25cd1262
+# %% ../../nbs/models/03_linear.ipynb #d49a7bff
 @ModelRegistry.register("ridge")
 class Ridge(BaseModel):
     """Least squares with shrunk coefficients.
 
     Source: Hoerl and Kennard, Ridge regression, Technometrics 12 (1970).
     """
-    defaults = {"alpha": 1000.0}   # penalty on the squared coefficients of standardised features; sums over rows, so compare it with their number
+    defaults = {"alpha": 10000.0}   # penalty on the squared coefficients of standardised features; sums over rows, so compare it with their number
 
     def _check_params(self):
         if self.params["alpha"] < 0: raise ParameterError(f"ridge.alpha: found {self.params['alpha']}, expected 0 or more.")
