@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/09_deploy.ipynb #02e37e25
+# %% ../../nbs/phases/09_deploy.ipynb #e1d50552
 import numpy as np
 import pandas as pd
 
@@ -19,7 +19,7 @@ from .data import open_market
 from ..serving.database import LABEL_HORIZONS, open_database, upsert_labels, upsert_predictions, upsert_rankings
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/09_deploy.ipynb #312b8cdf
+# %% ../../nbs/phases/09_deploy.ipynb #81551f46
 def run(run_dir, sessions):
     "Store rankings, predictions and labels; hand the model over for registration."
     phase = Phase.open("deploy", run_dir, locals())

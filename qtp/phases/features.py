@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/04_features.ipynb #58109ff9
+# %% ../../nbs/phases/04_features.ipynb #17b93fa2
 import numpy as np
 import pandas as pd
 import yaml
@@ -21,12 +21,12 @@ from ..labels.forward_return import forward_return
 from .data import open_market
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/04_features.ipynb #b4539901
+# %% ../../nbs/phases/04_features.ipynb #b31db93b
 def run(run_dir, features, modules, normalise, train_fraction, ic_horizon, min_assets, n_samples, budget, seed):
     "Compute, audit, certify and select the features."
     phase = Phase.open("features", run_dir, locals())
     limits, market, universe = phase.upstream("scope").parameters["selection"], open_market(phase), phase.load("data", "universe")
-    for path in modules: register_file(path)
+    for path in modules: register_file(phase.settings.home / path)
     specs = parse_specs(features or default_features(market.bars.columns.get_level_values(0).unique()))
     full = materialize(specs, market.bars, universe, normalise)
     report = audit(specs, market.bars, n_samples=n_samples, budget=budget, seed=seed, members=universe)

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'RISKS', 'SOURCES', 'thresholds', 'run']
 
-# %% ../../nbs/phases/01_scope.ipynb #d574d05a
+# %% ../../nbs/phases/01_scope.ipynb #e801cee1
 import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.files import write_text
-from ..workbench.handoff import Phase
+from ..workbench.handoff import Phase, Road
+from ..workbench.report import export_html
 
-# %% ../../nbs/phases/01_scope.ipynb #9fb7a60a
+# %% ../../nbs/phases/01_scope.ipynb #96dd1197
 VERDICTS = {
     "limits.storage_gb": ("data", "lake size, GB"), "limits.api_calls": ("data", "API calls"),
     "limits.memory_gb": ("models", "peak memory, GiB"), "limits.job_hours": ("monitor", "longest phase, hours"),
@@ -32,7 +33,7 @@ VERDICTS = {
     "monitoring.sharpe_floor": ("monitor", "live Sharpe"),
 }
 
-# %% ../../nbs/phases/01_scope.ipynb #d1600875
+# %% ../../nbs/phases/01_scope.ipynb #52bb0d0d
 def thresholds(
     parameters: dict,  # the phase's parameters
 ) -> pd.DataFrame:     # one row a threshold: threshold, value, phase, check
@@ -48,7 +49,7 @@ def thresholds(
     if idle: raise ParameterError(f"scope: {idle[0]} and the verdicts of the later phases do not match ({len(idle)} differ). Give each threshold a verdict.")
     return pd.DataFrame([{"threshold": k, "value": str(flat[k]), "phase": VERDICTS[k][0], "check": VERDICTS[k][1]} for k in VERDICTS])
 
-# %% ../../nbs/phases/01_scope.ipynb #8960d2b8
+# %% ../../nbs/phases/01_scope.ipynb #a3fce882
 RISKS = [
     ("Something looked ahead", "fatal", "audit of every feature before a model is fitted", "features"),
     ("Data gaps and silent repairs", "high", "bad rows are quarantined and counted, missing sessions have a limit", "data"),
@@ -76,6 +77,7 @@ def run(run_dir, objective, universe, capital, long_only, horizons, limits, qual
     phase.table("risks", pd.DataFrame(RISKS, columns=["risk", "severity", "how it is noticed", "phase"]), csv=True)
     phase.table("providers", pd.DataFrame(SOURCES, columns=["provider", "bars", "keys needed", "adjustment", "corporate actions", "use"]), csv=True)
     phase.artifact(write_text(phase.path("success_metrics.yaml"), _as_yaml(phase.parameters)))
+    for page in ("decisions", "deliverables"): phase.artifact(export_html(Road().folder.parent / f"{page}.ipynb", phase.path(f"{page}.html")))
     phase.verdict("every threshold has a verdict", len(VERDICTS), len(applied), len(applied) == len(VERDICTS))
     phase.verdict("holding period, sessions", "shortest <= longest", f"{horizons[0]} to {horizons[1]}", 1 <= horizons[0] <= horizons[1])
     phase.metrics({"capital": capital, "shortest_horizon": horizons[0], "longest_horizon": horizons[1]})

@@ -20,6 +20,7 @@ import yaml
 
 from ..core.errors import FeatureError, ModelError, ParameterError, nearest
 from ..core.files import read_json
+from ..core.settings import find_home
 from .handoff import Road
 
 # %% ../../nbs/workbench/02_experiment.ipynb #89685bcc
@@ -234,8 +235,8 @@ def _value(p, value, where):
 # %% ../../nbs/workbench/02_experiment.ipynb #0b879401
 def _check_registered(values, where):
     try:
-        if values.get("features") and not values.get("modules"):     # modules declare more features, and only the phase loads them
-            import_module("qtp.features.registry").parse_specs(values["features"])
+        for path in values.get("modules") or []: import_module("qtp.features.registry").register_file(find_home() / path)
+        if values.get("features"): import_module("qtp.features.registry").parse_specs(values["features"])
         for model in [values.get("model"), *(values.get("models") or [])]:
             if isinstance(model, dict) and "type" in model: import_module("qtp.models.base").ModelRegistry.make(model["type"], **model.get("params", {}))
     except (FeatureError, ModelError, ParameterError) as e: raise ParameterError(f"{where}: {e}") from e

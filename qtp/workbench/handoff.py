@@ -8,6 +8,7 @@ __all__ = ['PHASES', 'SCHEMA', 'VERDICT', 'Road', 'phase_name', 'phase_number', 
 
 # %% ../../nbs/workbench/01_handoff.ipynb #0c57d768
 import atexit
+import fcntl
 import hashlib
 import json
 import os
@@ -435,11 +436,16 @@ def _widen(stored):
 
 
 def _demo_run(name):
-    run_dir = Path(tempfile.mkdtemp(prefix="qtp-demo-")).resolve()
+    "A temporary folder in which the earlier phases are done: a copy of the project's one demo run, which is walked as far as it must be."
+    from qtp.core.settings import settings
+    run_dir, shared, before = Path(tempfile.mkdtemp(prefix="qtp-demo-")).resolve(), settings().home / "build" / "demo", Road().before(name)
     atexit.register(shutil.rmtree, run_dir, ignore_errors=True)
-    write_json(run_dir / "run.json", {"name": "demo", "scratch": True, "started": pd.Timestamp.now("UTC").isoformat()})
-    before = Road().before(name)
-    if before: import_module("qtp.workbench.runner").run_road({}, run_dir, upto=before[-1])  # the runner stands above this module
+    shared.mkdir(parents=True, exist_ok=True)
+    with open(shared.with_suffix(".lock"), "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (shared / "run.json").exists(): write_json(shared / "run.json", {"name": "demo", "scratch": True, "started": pd.Timestamp.now("UTC").isoformat()})
+        if before: import_module("qtp.workbench.runner").run_road({}, shared, upto=before[-1])  # the runner stands above this module
+        shutil.copytree(shared, run_dir, dirs_exist_ok=True)
     return run_dir
 
 

@@ -427,13 +427,14 @@ def run_road(
     upto: str = "monitor",            # last phase to run
     road: Road | None = None,         # phases; None for those of the run, else the project's own
 ) -> Path:                            # the folder
-    "Walk the road from the first phase to `upto` in this process."
+    "Walk the road from the first phase to `upto` in this process; phases that are done and current are left as they are."
     run_dir = Path(run_dir).resolve()
     road = road or road_of(run_dir)
     if not (run_dir / "run.json").exists(): write_json(run_dir / "run.json", {"name": "demo", "scratch": True, "started": utc_now().isoformat()})
     walked = Road(road.folder, (*road.before(upto), upto), road.package)
     experiment = load_experiment({k: v for k, v in params.items() if k not in road.after(upto)}, road=walked)
     for name in walked.names:
+        if not why_run(run_dir, name, experiment.sections[name]): continue
         import_module(f"{road.package}.{name}").run(run_dir=str(run_dir), **experiment.sections[name]).commit()
     return run_dir
 
