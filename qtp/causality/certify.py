@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PACKAGES', 'code_hash', 'value_hashes', 'package_versions', 'certify', 'check_certificate']
 
-# %% ../../nbs/causality/02_certify.ipynb #fde2268a
+# %% ../../nbs/causality/02_certify.ipynb #20978c44
 import hashlib
 import inspect
 import platform
@@ -22,7 +22,7 @@ from ..core.errors import CertificateError
 from ..core.files import file_hash, value_hash
 from ..core.frames import frame_hash
 
-# %% ../../nbs/causality/02_certify.ipynb #db8b95e6
+# %% ../../nbs/causality/02_certify.ipynb #c7f747cd
 def code_hash(
     functions: Iterable,  # functions whose result is to be certified
 ) -> str:                 # 64 hex digits
@@ -78,7 +78,7 @@ def _described(value, found):
     if isinstance(value, np.ndarray): return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     return repr(value) if isinstance(value, (str, int, float, bool, tuple, list, dict, type(None))) else f"{type(value).__module__}.{type(value).__qualname__}"
 
-# %% ../../nbs/causality/02_certify.ipynb #c20d3640
+# %% ../../nbs/causality/02_certify.ipynb #3e8df5e7
 PACKAGES = ("numpy", "pandas", "numba")   # whose versions may change a feature's bits
 
 
@@ -106,7 +106,7 @@ def _today(fs):
             "params_hash": value_hash({"normalisation": fs.normalisation, "dtype": str(fs.raw.dtype)}),
             "features": {s.label: value_hash([s.digest, code_hash(needs[s.label])]) for s in fs.specs}}
 
-# %% ../../nbs/causality/02_certify.ipynb #e35ffe34
+# %% ../../nbs/causality/02_certify.ipynb #7ec0d033
 def certify(
     fs,                         # feature set that was audited
     report,                     # its `AuditReport`
@@ -121,9 +121,11 @@ def certify(
     Raises `CertificateError` if the report is about other features or other sessions.
     """
     missing = [n for n in fs.names if n not in set(report.coverage["feature"])]
-    if missing and report.verdict != "inconclusive": raise CertificateError(f"certify: `{missing[0]}` was not audited ({len(missing)} of {len(fs.names)} features). Audit the set itself.")
+    if missing and report.verdict != "inconclusive":
+        raise CertificateError(f"certify: `{missing[0]}` was not audited ({len(missing)} of {len(fs.names)} features). Audit the set itself.")
     if report.first > fs.index[0] or report.last < fs.index[-1] or not bars.index.equals(fs.index):
-        raise CertificateError(f"certify: the audit ran from {report.first} to {report.last}, the set from {fs.index[0]} to {fs.index[-1]}. Audit the bars that the set was computed from.")
+        raise CertificateError(f"certify: the audit ran from {report.first} to {report.last}, the set from {fs.index[0]} to {fs.index[-1]}. "
+                               "Audit the bars that the set was computed from.")
     data = {**{t: _hash_of(f) for t, f in (fingerprint or {}).items()}, "bars": frame_hash(bars), **value_hashes(fs)}
     return Certificate(verdict=report.verdict, layers=report.layers, data_fingerprint=data, adjustment=adjustment, audit_version=report.version, n_points=report.n_points,
                        first=fs.index[0].isoformat(), last=fs.index[-1].isoformat(), created="" if now is None else pd.Timestamp(now).isoformat(),
@@ -141,7 +143,8 @@ def check_certificate(
 
     Raises `CertificateError` with every reason.
     """
-    if fs.certificate is None: raise CertificateError(f"feature set of {len(fs.names)} features: has no certificate. Run `audit`, then `certify`, and attach it with `fs.certified(...)`.")
+    if fs.certificate is None:
+        raise CertificateError(f"feature set of {len(fs.names)} features: has no certificate. Run `audit`, then `certify`, and attach it with `fs.certified(...)`.")
     then, today = fs.certificate, _today(fs)
     kept = set(today["features"])
     data = value_hashes(fs) | {t: _hash_of(f) for t, f in (fingerprint or {}).items()}

@@ -6,7 +6,7 @@
 __all__ = ['CENTRAL', 'PROB_LIMITS', 'SCHEMA', 'BUILT_IN', 'PredictionOutput', 'prediction', 'concat_predictions', 'BaseModel',
            'calibrated_std', 'ModelRegistry', 'model_digest']
 
-# %% ../../nbs/models/02_base.ipynb #02e34b87
+# %% ../../nbs/models/02_base.ipynb #7ce0ea95
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 from ..core.errors import AlignmentError, ModelError, ParameterError, nearest
 from ..core.files import file_hash, read_json, write_json
 
-# %% ../../nbs/models/02_base.ipynb #44fcfa56
+# %% ../../nbs/models/02_base.ipynb #8cd13b5d
 CENTRAL = 0.80             # probability of the central interval whose coverage is reported
 PROB_LIMITS = (0.01, 0.99)  # a daily model is never surer than this
 
@@ -71,10 +71,7 @@ def concat_predictions(
     "Join the predictions of several folds."
     return PredictionOutput(*(pd.concat([getattr(p, f) for p in parts]).sort_index() for f in ("mean", "std", "prob_up")))
 
-# %% ../../nbs/models/02_base.ipynb #f14c446e
-SCHEMA = 1   # of the manifest
-
-
+# %% ../../nbs/models/02_base.ipynb #0efe4476
 class BaseModel(ABC):
     "One learner behind the common contract. Subclasses give `type`, `defaults`, `_fit`, `_mean`, `importance`, `_write` and `_read`."
     type: str = ""
@@ -86,7 +83,8 @@ class BaseModel(ABC):
         self.params = {k: _typed(self.type, k, params.get(k, d), d) for k, d in self.defaults.items()}
         self._check_params()
 
-    def _check_params(self): "Refuse impossible values; nothing to refuse unless a subclass says so."
+    def _check_params(self):  # noqa: B027
+        "Refuse impossible values; nothing to refuse unless a subclass says so."
 
     def fit(
         self,
@@ -153,7 +151,7 @@ class BaseModel(ABC):
         "Read a model of any registered type: see `ModelRegistry.load`."
         return ModelRegistry.load(folder, digest)
 
-
+# %% ../../nbs/models/02_base.ipynb #ade4ddfa
 def calibrated_std(
     residuals: np.ndarray,  # (rows,) outcome less mean, on rows that the model did not learn from
 ) -> float:                 # positive
@@ -173,9 +171,11 @@ def _check_rows(model, X, y, least=10):
     if len(X) < least: raise ModelError(f"{model}: {len(X)} rows to learn from, expected at least {least}. Give more history or more assets.")
     bad = ~np.isfinite(y.to_numpy(dtype=float))
     if bad.any(): raise ModelError(f"{model}: the target of {y.index[bad][0]} is {y[bad].iloc[0]} ({bad.sum()} of {len(y)} rows). Leave rows without a known label out.")
-    if least > 1 and y.nunique() < 2: raise ModelError(f"{model}: the target is {y.iloc[0]} in all {len(y)} rows; a demeaned target needs at least two assets. Add assets, or set target='raw'.")
+    if least > 1 and y.nunique() < 2:
+        raise ModelError(f"{model}: the target is {y.iloc[0]} in all {len(y)} rows; a demeaned target needs at least two assets. Add assets, or set target='raw'.")
 
-# %% ../../nbs/models/02_base.ipynb #93f6c53b
+# %% ../../nbs/models/02_base.ipynb #a3267881
+SCHEMA = 1   # of the manifest
 BUILT_IN = {"ridge": "qtp.models.linear", "lightgbm": "qtp.models.boosting"}   # imported when first asked for
 
 
@@ -243,7 +243,8 @@ class ModelRegistry:
         """
         folder = Path(folder)
         if not (folder / "model.json").exists(): raise ModelError(f"{folder}: holds no model (model.json is missing).")
-        if digest is not None and model_digest(folder) != digest: raise ModelError(f"{folder}/model.json: sha256 {model_digest(folder)[:12]}, expected {digest[:12]}. Not loaded: fetch the model again.")
+        if digest is not None and model_digest(folder) != digest:
+            raise ModelError(f"{folder}/model.json: sha256 {model_digest(folder)[:12]}, expected {digest[:12]}. Not loaded: fetch the model again.")
         meta = _manifest(folder)
         for name, known in meta["files"].items(): _check_file(folder / name, name, known)
         model = cls.make(meta["type"], **meta["params"])
@@ -251,7 +252,7 @@ class ModelRegistry:
         model._read(folder)
         return model
 
-
+# %% ../../nbs/models/02_base.ipynb #349bdb1e
 def model_digest(
     folder: Path | str,  # folder that `save` wrote
 ) -> str:                # 64 hex digits
@@ -263,7 +264,8 @@ def _manifest(folder):
     try: meta = read_json(folder / "model.json")
     except ValueError as e: raise ModelError(f"{folder}/model.json: not JSON ({e}). Not loaded.") from None
     lacking = sorted({"schema", "type", "params", "features", "std", "files"} - set(meta)) if isinstance(meta, dict) else ["everything"]
-    if lacking or meta["schema"] != SCHEMA: raise ModelError(f"{folder}/model.json: found another manifest ({lacking or meta['schema']}), expected schema {SCHEMA}. Save the model again.")
+    if lacking or meta["schema"] != SCHEMA:
+        raise ModelError(f"{folder}/model.json: found another manifest ({lacking or meta['schema']}), expected schema {SCHEMA}. Save the model again.")
     return meta
 
 

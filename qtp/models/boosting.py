@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LightGBM']
 
-# %% ../../nbs/models/04_boosting.ipynb #0a525506
+# %% ../../nbs/models/04_boosting.ipynb #2f2eab13
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..core.files import write_text
 from ..core.settings import settings
 from .base import BaseModel, ModelRegistry
 
-# %% ../../nbs/models/04_boosting.ipynb #8974a1e1
+# %% ../../nbs/models/04_boosting.ipynb #1a4ed452
 @ModelRegistry.register("lightgbm")
 class LightGBM(BaseModel):
     """Gradient boosted trees with early stopping.
@@ -47,8 +47,9 @@ class LightGBM(BaseModel):
         import lightgbm as lgb
         p = self.params
         options = {k: p[k] for k in ("learning_rate", "num_leaves", "max_depth", "feature_fraction", "min_data_in_leaf", "lambda_l2", "seed")}
-        options |= {"objective": "regression", "metric": "l2", "num_threads": p["num_threads"] or settings().threads, "deterministic": True, "force_row_wise": True, "verbosity": -1}
-        rows = lgb.Dataset(_numbers(X), y.to_numpy(dtype=float), weight=None if weight is None else weight.to_numpy(dtype=float), feature_name=_names(X), free_raw_data=True)
+        options |= {"objective": "regression", "metric": "l2", "verbosity": -1, "deterministic": True, "force_row_wise": True,
+                    "num_threads": p["num_threads"] or settings().threads}
+        rows = lgb.Dataset(_numbers(X), y.to_numpy(dtype=float), weight=None if weight is None else weight.to_numpy(dtype=float), feature_name=_names(X))
         held = [] if X_val is None else [lgb.Dataset(_numbers(X_val), y_val.to_numpy(dtype=float), reference=rows)]
         stop = [lgb.early_stopping(p["early_stopping"], verbose=False)] if held and p["early_stopping"] else []
         self.booster_ = lgb.train(options, rows, p["n_estimators"], valid_sets=held, callbacks=stop)
