@@ -6,7 +6,7 @@
 __all__ = ['PRICES', 'ROUNDING', 'AMPLIFY', 'AUDIT_VERSION', 'ADVICE', 'COLUMNS', 'BUDGETS', 'KINDS', 'Cube', 'cube', 'truncated',
            'shocked', 'adversarial_cuts', 'AuditReport', 'audit', 'assert_causal']
 
-# %% ../../nbs/causality/01_audit.ipynb #4ae78093
+# %% ../../nbs/causality/01_audit.ipynb #6a922b48
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..core.errors import DataError, LookAheadError, ParameterError
 
-# %% ../../nbs/causality/01_audit.ipynb #454ae810
+# %% ../../nbs/causality/01_audit.ipynb #3c8da4b2
 @dataclass(frozen=True)
 class Cube:
     "Values of named features by session and asset."
@@ -45,7 +45,7 @@ class Cube:
         top = np.where(np.isfinite(self.values), np.abs(self.values), 0).max(axis=1, initial=0)
         return pd.DataFrame(top, self.names, self.assets)
 
-# %% ../../nbs/causality/01_audit.ipynb #341b7458
+# %% ../../nbs/causality/01_audit.ipynb #655ba1c4
 def cube(
     out,                    # frame, dict of frames, Series, or a set with `names`, `index`, `assets` and `raw`
     name: str = "feature",  # name of the feature when the answer has none
@@ -105,7 +105,7 @@ def _eps(frame):
     kinds = {d for d in frame.dtypes if isinstance(d, np.dtype) and d.kind == "f"}
     return max((float(np.finfo(d).eps) for d in kinds), default=float(np.finfo(float).eps))
 
-# %% ../../nbs/causality/01_audit.ipynb #d71fca83
+# %% ../../nbs/causality/01_audit.ipynb #12e2cb5a
 def _clock(bars):
     "Stamps of the bars, in order, each once."
     stamps = pd.DatetimeIndex(bars["timestamp"]).unique().sort_values() if _is_long(bars) else bars.index
@@ -157,7 +157,7 @@ def shocked(
     out = pd.DataFrame(values, bars.index, bars.columns[at], copy=False)
     return out if len(at) == bars.shape[1] else pd.concat([bars.drop(columns=out.columns), out], axis=1)[bars.columns]
 
-# %% ../../nbs/causality/01_audit.ipynb #a035c0f3
+# %% ../../nbs/causality/01_audit.ipynb #ee27bdac
 def _redraw(values, blocks, after, row, places):
     "Move open and close to other places between low and high, so that ratios within a bar change too."
     if None in blocks or len({len(columns) for columns, _ in blocks}) > 1: return
@@ -190,7 +190,7 @@ def _blocks(bars):
         fields, asset = columns.get_level_values(0), _assets(bars).get_indexer(columns.get_level_values(1))
         for f in fields.unique(): yield f, np.flatnonzero(fields == f), asset[fields == f]
 
-# %% ../../nbs/causality/01_audit.ipynb #54b2dd92
+# %% ../../nbs/causality/01_audit.ipynb #4bd0a2da
 def adversarial_cuts(
     bars: pd.DataFrame,  # wide, single-asset or long bars
 ) -> pd.DataFrame:       # one row an instant: `cut` (position), `asset` (position), `why`
@@ -231,7 +231,7 @@ def _common_cuts(bars, n, rng):
     pool = rng.permutation(np.setdiff1d(np.arange(min(last, len(_clock(bars)) // 10), last + 1), picked))
     return sorted({*picked[:max(n // 2, 1)], *(int(p) for p in pool[:max(n - len(picked[:max(n // 2, 1)]), 0)])})
 
-# %% ../../nbs/causality/01_audit.ipynb #424d940d
+# %% ../../nbs/causality/01_audit.ipynb #3251a937
 ROUNDING = 64          # units in the last place of the scale that a re-ordered sum may cost
 AMPLIFY = 1000.        # size of the shock that tells a small leak from rounding
 
@@ -274,7 +274,7 @@ def _worst(name, index, assets, a, b, off):
     col = np.flatnonzero(off[row])[0]
     return {"timestamp": index[row], "asset_id": assets[col], "feature": name, "stored": a[row, col], "recomputed": b[row, col], "cells": int(off.sum())}
 
-# %% ../../nbs/causality/01_audit.ipynb #a6b8b88b
+# %% ../../nbs/causality/01_audit.ipynb #1fb2073b
 def _target(features, bars, materialize):
     "How to compute the features again: `run(bars, members, only, raw)` gives a cube, of some specs or all, with or without what was normalised."
     specs = _specs(features)
@@ -298,7 +298,7 @@ def _materialize(specs, bars, members, normalise=None):
     from qtp.features.engine import materialize
     return materialize(specs, bars, members=members, normalise=normalise, dtype="float64")
 
-# %% ../../nbs/causality/01_audit.ipynb #67592fa3
+# %% ../../nbs/causality/01_audit.ipynb #09e62d29
 AUDIT_VERSION = 1   # raised when the audit learns to see more
 ADVICE = {          # layer -> how the value was computed again, and what to do
     "scope": ("with other prices of the other assets", "Declare scope='cross_section', or use the asset's own bars only."),
@@ -306,7 +306,7 @@ ADVICE = {          # layer -> how the value was computed again, and what to do
     "stored": ("from the same bars", "Materialise the set again."),
 }
 
-# %% ../../nbs/causality/01_audit.ipynb #703bb8c6
+# %% ../../nbs/causality/01_audit.ipynb #0107f29e
 COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells"]
 
 
@@ -361,15 +361,17 @@ class AuditReport:
     def plot(self, ax=None):
         "Where each feature was caught, and how far ahead it reads."
         import matplotlib.pyplot as plt
+        from matplotlib.dates import ConciseDateFormatter
         ax = ax or plt.subplots(figsize=(7, 1 + .3 * max(1, self.violations["feature"].nunique())))[1]
         for k, (_, v) in enumerate(self.violations.groupby("feature", sort=False)):
             ax.scatter(v["timestamp"], [k] * len(v), s=12)
             if v["ahead"].notna().any(): ax.annotate(f"+{v['ahead'].max()} bars", (self.last, k), fontsize=8, va="center")
         names = list(self.violations["feature"].unique())
         ax.set(xlim=(self.first, self.last), yticks=range(len(names)), yticklabels=names, title=f"{self.verdict}: {self.n_points:,} values compared")
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
         return ax
 
-# %% ../../nbs/causality/01_audit.ipynb #6f9fa827
+# %% ../../nbs/causality/01_audit.ipynb #629b99d2
 BUDGETS = {   # worlds to compute, by layer; declared features need a quarter of them, since windows add the points
     "quick": {"truncation": 6, "shock": 2, "staggered": 3, "window": 20},
     "standard": {"truncation": 16, "shock": 6, "staggered": 12, "window": 200},
@@ -421,7 +423,7 @@ class _Audit:
 
 
 
-# %% ../../nbs/causality/01_audit.ipynb #3c73e832
+# %% ../../nbs/causality/01_audit.ipynb #621f49dc
 KINDS = ("shock", "missing")
 
 
@@ -435,7 +437,7 @@ def _shock(a, n):
         cuts = [p] * len(a.assets)
         a.probe("shock", partial(a.hidden, KINDS[k % 2], cuts), a.clock[p], len(a.assets), amplify=partial(a.hidden, "shock", cuts))
 
-# %% ../../nbs/causality/01_audit.ipynb #cd647b8e
+# %% ../../nbs/causality/01_audit.ipynb #9884e692
 def _staggered(a, n, names):
     "Every asset its own cut, for features that depend on their own asset alone."
     special, low = adversarial_cuts(a.bars).groupby("asset")["cut"].apply(list).to_dict(), len(a.clock) // 10
@@ -477,7 +479,7 @@ def _alone(a):
         names = names[:0] if failed else names[~names.isin([w["feature"] for w in worst])]
     return names
 
-# %% ../../nbs/causality/01_audit.ipynb #cd172213
+# %% ../../nbs/causality/01_audit.ipynb #b56813d8
 def _window(a, n):
     "One row from the bars of its declared lookback; where that differs, all history up to the row decides whether it is the past or the future."
     cuts = a.rng.permutation(np.arange(min(len(a.clock) // 10, len(a.clock) - 2), len(a.clock) - 1))[:n]
@@ -502,7 +504,7 @@ def _blame(a, specs, t, since):
     ahead = {w["feature"] for w in _compare(a.stored, a.ended(t, only=specs, raw=True), t, [s.label for s in specs], since=t)[1]}
     for v in a.found[since:]: v["layer"] = "window" if v["feature"] in ahead else "lookback"
 
-# %% ../../nbs/causality/01_audit.ipynb #3f6c621f
+# %% ../../nbs/causality/01_audit.ipynb #1ea7e558
 def _ahead(a, v):
     "Later bars that the value needs to be what was stored; NA if ending the world at its own row does not show it, or cannot be computed."
     only = a.of(v["feature"])
@@ -522,7 +524,7 @@ def _ahead(a, v):
     except Exception: return pd.NA   # a world too short for this pipeline: the distance stays unknown, the finding stands
     return high - row
 
-# %% ../../nbs/causality/01_audit.ipynb #72a4473d
+# %% ../../nbs/causality/01_audit.ipynb #4497cee4
 def audit(
     features,                # function from bars to a frame (wide or long), or a list of feature specs, or a set that has `specs`
     bars: pd.DataFrame,      # wide (sessions, (field, asset_id)), one asset's (sessions, fields), or long with `timestamp`, `asset_id`
@@ -575,7 +577,7 @@ def _check_stamps(stored, clock):
     if (stored.index.tz is None) != (clock.tz is None):
         raise DataError(f"audit: the answer is stamped in zone {stored.index.tz}, the bars in {clock.tz}. Return the stamps of the bars.")
 
-# %% ../../nbs/causality/01_audit.ipynb #6af7397b
+# %% ../../nbs/causality/01_audit.ipynb #03c1fac5
 def _report(a, unstable, sources, seed):
     coverage = pd.DataFrame(a.seen, columns=["layer", "feature", "points", "values", "error"])
     coverage = coverage.groupby(["layer", "feature"], sort=False, as_index=False).agg(points=("points", "sum"), values=("values", "sum"), error=("error", "max"))

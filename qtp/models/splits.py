@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Fold', 'WalkForward', 'PurgedKFold', 'CombinatorialPurgedKFold', 'hold_out']
 
-# %% ../../nbs/models/01_splits.ipynb #14c342b0
+# %% ../../nbs/models/01_splits.ipynb #f3c69255
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core.errors import DataError, ParameterError
 
-# %% ../../nbs/models/01_splits.ipynb #7712b321
+# %% ../../nbs/models/01_splits.ipynb #5fdab825
 class Fold(NamedTuple):
     "Row numbers of one split."
     train: np.ndarray  # rows to learn from, increasing
@@ -45,7 +45,7 @@ def _need(name, value, least):
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ParameterError(f"{name}: found {value!r}, expected a whole number of at least {least}.")
 
-# %% ../../nbs/models/01_splits.ipynb #426fac21
+# %% ../../nbs/models/01_splits.ipynb #e2d5a13d
 @dataclass(frozen=True)
 class WalkForward:
     "Train on what was known, test on what came next, move on."
@@ -96,7 +96,7 @@ class WalkForward:
         raise DataError(f"walk-forward: the block that starts at {index[np.argmax(row_session == first)]:%Y-%m-%d %H:%M} UTC has {found} sessions with a known "
                         f"outcome to learn from, expected at least min_train={self.min_train}. Give more history, or lower n_splits, horizon or embargo.")
 
-# %% ../../nbs/models/01_splits.ipynb #7baf9862
+# %% ../../nbs/models/01_splits.ipynb #d8d6162f
 @dataclass(frozen=True)
 class PurgedKFold:
     """K-fold without shared outcomes: overlapping labels purged, sessions after the test block embargoed.
@@ -175,7 +175,7 @@ def _barred(starts, ends, test, embargo):
     later = np.unique(starts[~unknown & (starts >= last[-1])])[:embargo]
     return unknown | overlap | np.isin(starts, later)
 
-# %% ../../nbs/models/01_splits.ipynb #aa8e3bde
+# %% ../../nbs/models/01_splits.ipynb #8e8cc85e
 def hold_out(
     train: np.ndarray,     # row numbers of a training slice, increasing
     spans: pd.DataFrame,   # (decisions,) the frame that was split
