@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TARGETS', 'training_target', 'prediction_metrics', 'TrainingResult', 'Trainer', 'predict_rows']
 
-# %% ../../nbs/models/05_trainer.ipynb #7f7d839d
+# %% ../../nbs/models/05_trainer.ipynb #f2649947
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..evaluation.ic import ic, ic_summary, rank_ic
 from .base import BaseModel, ModelRegistry, PredictionOutput, concat_predictions
 from .splits import WalkForward, hold_out
 
-# %% ../../nbs/models/05_trainer.ipynb #83ae64be
+# %% ../../nbs/models/05_trainer.ipynb #daa56261
 TARGETS = ("demeaned", "raw", "rank")
 
 
@@ -39,7 +39,7 @@ def training_target(
     n = known.notna().sum(axis=1)
     return known.rank(axis=1).sub((n + 1) / 2, axis=0).div(n, axis=0)
 
-# %% ../../nbs/models/05_trainer.ipynb #571b6961
+# %% ../../nbs/models/05_trainer.ipynb #f1691fca
 def prediction_metrics(
     predicted: PredictionOutput,  # frames (sessions, assets)
     target: pd.DataFrame,         # (sessions, assets) what the model was asked for
@@ -58,7 +58,7 @@ def prediction_metrics(
     return out | {"direction": float((np.sign(m) == np.sign(y))[y != 0].mean()) if (y != 0).any() else float("nan"), "rmse": float(np.sqrt(((y - m) ** 2).mean())),
                   "mae": float(np.abs(y - m).mean()), "r2": float(1 - ((y - m) ** 2).sum() / spread) if spread > 0 else float("nan"), "coverage": predicted.coverage(target)}
 
-# %% ../../nbs/models/05_trainer.ipynb #943eb155
+# %% ../../nbs/models/05_trainer.ipynb #d3ec3680
 @dataclass(frozen=True)
 class TrainingResult:
     "What training leaves behind."
@@ -75,7 +75,7 @@ class TrainingResult:
         "What the final model says of other sessions: see `predict_rows`."
         return predict_rows(self.final_model, features, members)
 
-# %% ../../nbs/models/05_trainer.ipynb #9484d0bb
+# %% ../../nbs/models/05_trainer.ipynb #cf18648e
 @dataclass(frozen=True)
 class Trainer:
     "Fit one model a fold, and one for tomorrow."
@@ -143,7 +143,7 @@ class Trainer:
         if "type" not in self.model or extra: raise ParameterError(f"model: found {self.model}, expected `type` and `params`.")
         return {"seed": self.seed} | params if "seed" in ModelRegistry.get(self.model["type"]).defaults else params
 
-# %% ../../nbs/models/05_trainer.ipynb #5f55d06c
+# %% ../../nbs/models/05_trainer.ipynb #7a997fd1
 class _Rows:
     "The panel as rows of features and targets, cut out when asked for."
 
@@ -180,7 +180,7 @@ class _Rows:
         if not len(X): raise ModelError(f"{what}: none of its {len(sessions)} sessions has an eligible asset with features and a known label. Give more history.")
         return X, pd.Series(self.target.to_numpy()[tuple(X.index.codes)], X.index, name="target")
 
-# %% ../../nbs/models/05_trainer.ipynb #81b5a863
+# %% ../../nbs/models/05_trainer.ipynb #018845aa
 def predict_rows(
     model: BaseModel,                      # fitted
     features,                              # FeatureSet of the sessions to predict
