@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/09_deploy.ipynb #e1d50552
+# %% ../../nbs/phases/09_deploy.ipynb #930ec639
 import numpy as np
 import pandas as pd
 
@@ -19,14 +19,14 @@ from .data import open_market
 from ..serving.database import LABEL_HORIZONS, open_database, upsert_labels, upsert_predictions, upsert_rankings
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/09_deploy.ipynb #81551f46
+# %% ../../nbs/phases/09_deploy.ipynb #ca1fba63
 def run(run_dir, sessions):
     "Store rankings, predictions and labels; hand the model over for registration."
     phase = Phase.open("deploy", run_dir, locals())
     market, scores = open_market(phase), phase.load("execution", "scores")
     horizon, run_id = phase.upstream("models").parameters["horizon"], phase.run_id
     certificate = check_certificate(phase.load_features())
-    ranking = _ranking(scores, phase.load("execution", "weights"), horizon, run_id)
+    ranking = _ranking(scores.where(phase.load("data", "universe")), phase.load("execution", "weights"), horizon, run_id)
     predictions = _predictions(phase, scores.index[-sessions:], horizon, run_id)
     engine = open_database(phase.settings.database_url)
     stored = {"predictions": upsert_predictions(engine, predictions), "rankings": upsert_rankings(engine, ranking),
@@ -41,7 +41,7 @@ def _dates(index): return pd.Series(Calendar().date_of(index), index)
 
 
 def _ranking(scores, weights, horizon, run_id):
-    "Every name with a score at the last session, best first, with the weight it was last given."
+    "Every eligible name with a score at the last session, best first, with the weight it was last given."
     last = scores.iloc[-1].dropna().sort_values(ascending=False, kind="stable")
     held = weights.dropna(how="all").iloc[-1].reindex(last.index).fillna(0.0)
     return pd.DataFrame({"dt": _dates(scores.index[-1:]).iloc[0], "horizon": horizon, "rank": np.arange(1, len(last) + 1), "ticker": last.index,
@@ -70,7 +70,7 @@ def _failed_gates(phase):
 def _judge(phase, certificate, stored, scores):
     failed = _failed_gates(phase)
     folder = phase.run_dir / "05-models" / "model"
-    again = predict_rows(ModelRegistry.load(folder, model_digest(folder)), phase.load_features().rows(scores.index[-1:]), phase.load("data", "universe"))
+    again = predict_rows(ModelRegistry.load(folder, model_digest(folder)), phase.load_features().rows(scores.index[-1:]), phase.load("data", "members"))
     known = phase.load("models", "predictions_mean").iloc[-1:]
     differs = float((again.mean - known).abs().max().max())
     alias = "candidate" if failed else "champion"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/04_features.ipynb #17b93fa2
+# %% ../../nbs/phases/04_features.ipynb #de3b4c47
 import numpy as np
 import pandas as pd
 import yaml
@@ -21,20 +21,20 @@ from ..labels.forward_return import forward_return
 from .data import open_market
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/04_features.ipynb #b31db93b
+# %% ../../nbs/phases/04_features.ipynb #55f3ffc0
 def run(run_dir, features, modules, normalise, train_fraction, ic_horizon, min_assets, n_samples, budget, seed):
     "Compute, audit, certify and select the features."
     phase = Phase.open("features", run_dir, locals())
-    limits, market, universe = phase.upstream("scope").parameters["selection"], open_market(phase), phase.load("data", "universe")
+    limits, market = phase.upstream("scope").parameters["selection"], open_market(phase)
     for path in modules: register_file(phase.settings.home / path)
     specs = parse_specs(features or default_features(market.bars.columns.get_level_values(0).unique()))
-    full = materialize(specs, market.bars, universe, normalise)
-    report = audit(specs, market.bars, n_samples=n_samples, budget=budget, seed=seed, members=universe)
+    full = materialize(specs, market.bars, market.members, normalise)
+    report = audit(full, market.bars, n_samples=n_samples, budget=budget, seed=seed, members=market.members)
     _leave_audit(phase, report)
     report.raise_for_violations()
     prints = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}
     full = full.certified(certify(full, report, market.bars, prints, market.adjustment, phase.started))
-    fwd = forward_return(market.bars, ic_horizon, delistings=market.delistings).where(universe)
+    fwd = forward_return(market.bars, ic_horizon, delistings=market.delistings).where(market.members)
     train = market.bars.index[:int(len(market.bars) * train_fraction)]
     chosen, decisions = select_features(full, fwd, train, ic_horizon, limits["drop_above"], limits["report_above"], min_assets)
     correlation = rank_correlation(full, train)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLITTERS', 'make_splitter', 'run']
 
-# %% ../../nbs/phases/05_models.ipynb #ee4cabfd
+# %% ../../nbs/phases/05_models.ipynb #85bb840b
 import resource
 
 import numpy as np
@@ -22,7 +22,7 @@ from .data import open_market
 from ..validation.holdout import holdout_split
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/05_models.ipynb #bbdb0cec
+# %% ../../nbs/phases/05_models.ipynb #a530ed33
 SPLITTERS = {"walk_forward": WalkForward, "purged_kfold": PurgedKFold, "combinatorial": CombinatorialPurgedKFold}
 
 
@@ -40,19 +40,19 @@ def make_splitter(
     size = validation["test_size"] or max(1, (n_sessions * 2 // 3) // n_splits)
     return WalkForward(n_splits=n_splits, embargo=embargo, test_size=size, max_train=validation["max_train"])
 
-# %% ../../nbs/phases/05_models.ipynb #aab4d5d0
-def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop, target, min_assets, seed):
+# %% ../../nbs/phases/05_models.ipynb #27c44935
+def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop, screen, target, min_assets, seed):
     "Train, predict out of sample, and judge."
     phase = Phase.open("models", run_dir, locals())
-    market, universe, features = open_market(phase), phase.load("data", "universe"), phase.load_features()
-    labels = forward_return(market.bars, horizon, fill, market.delistings).where(universe)
+    market, features = open_market(phase), phase.load_features()
+    labels = forward_return(market.bars, horizon, fill, market.delistings).where(market.members)
     spans = label_spans(market.bars.index, horizon, fill)
     cut = holdout_split(market.bars.index, holdout, spans)
     splitter = make_splitter(validation, len(cut.development))
     prints = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}
-    train = lambda asked: Trainer(asked, splitter, horizon, target, early_stop, seed, min_assets).fit(features, labels, spans, universe, fingerprint=prints, sessions=cut.development)
+    train = lambda asked: Trainer(asked, splitter, horizon, target, early_stop, seed, min_assets, screen).fit(features, labels, spans, market.members, fingerprint=prints, sessions=cut.development)
     result, plain = train(model), train(baseline)
-    outside = result.predict(features.rows(cut.holdout), universe)
+    outside = result.predict(features.rows(cut.holdout), market.members)
     _leave(phase, result, plain, outside, labels, market, cut)
     _judge(phase, result, plain, features.index, cut)
     return phase
