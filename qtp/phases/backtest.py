@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ledger', 'universe_weights', 'run']
 
-# %% ../../nbs/phases/07_backtest.ipynb #dddf57d8
+# %% ../../nbs/phases/07_backtest.ipynb #861eb6e1
 import pandas as pd
 
 from ..backtest.engine import backtest, check_ledger
@@ -18,7 +18,7 @@ from .execution import cost_model
 from ..validation.benchmark import compare, equal_weight
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/07_backtest.ipynb #586ed16f
+# %% ../../nbs/phases/07_backtest.ipynb #e8764a97
 def ledger(
     phase: Phase,            # an open phase after phase 6
     market,                  # MarketData
@@ -45,7 +45,7 @@ def universe_weights(
     decided = weights.dropna(how="all").index
     return equal_weight(market.bars, universe).loc[decided].reindex(columns=weights.columns)
 
-# %% ../../nbs/phases/07_backtest.ipynb #eded80c1
+# %% ../../nbs/phases/07_backtest.ipynb #74a32d2a
 def run(run_dir, delay, size_at, fractional):
     "Trade the positions and the equal-weight universe, and measure both."
     phase = Phase.open("backtest", run_dir, locals())
@@ -72,7 +72,7 @@ def _leave(phase, result, passive, net, bench):
     phase.table("stress", stress_table(net, bench), csv=True)
     phase.table("monthly", monthly_returns(net).rename(columns=str), csv=True)
     phase.table("comparison", compare(net, bench).rename("value"), csv=True)
-    for name, fig in tearsheet(result, passive.returns).items(): phase.figure(name, fig)
+    for name, fig in tearsheet(result, passive.returns.rename("equal-weight universe")).items(): phase.figure(name, fig)
 
 
 def _judge(phase, result, net, bench, gap):

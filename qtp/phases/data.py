@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OPTIONS', 'MEASURES', 'provider_options', 'dataset_name', 'open_market', 'run']
 
-# %% ../../nbs/phases/02_data.ipynb #c04ceed6
+# %% ../../nbs/phases/02_data.ipynb #cd36f285
 from pathlib import Path
 
 from ..core.errors import ParameterError
@@ -19,7 +19,7 @@ from ..data.universe import select_top_k, topk_history
 from ..features.engine import compute
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/02_data.ipynb #1ffc1d4a
+# %% ../../nbs/phases/02_data.ipynb #af49f9a3
 OPTIONS = {"simulated": ("n_assets", "start", "end", "seed", "signal_ic", "defects"), "sample": (),
            "file": ("path", "stamp", "adjustment", "columns", "zone", "actions_path", "membership_path", "symbols_path", "sectors_path")}
 
@@ -44,7 +44,7 @@ def dataset_name(
     if parameters["dataset"]: return parameters["dataset"]
     return f"{parameters['provider']}-{value_hash(provider_options(parameters))[:8]}"
 
-# %% ../../nbs/phases/02_data.ipynb #f08aacda
+# %% ../../nbs/phases/02_data.ipynb #5ed4aa6e
 def open_market(
     phase: Phase,     # an open phase after this one
 ) -> MarketData:      # bars, members, delistings, sectors
@@ -56,7 +56,7 @@ def open_market(
 
 def _root(phase, parameters): return f"{phase.settings.lake_url}/{dataset_name(parameters)}"
 
-# %% ../../nbs/phases/02_data.ipynb #2b3a9c04
+# %% ../../nbs/phases/02_data.ipynb #49ac7c89
 MEASURES = {"dollar volume": "adv", "volatility": "realized_vol", "trendiness": "trend_r2"}
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/09_deploy.ipynb #930ec639
+# %% ../../nbs/phases/09_deploy.ipynb #7ec883af
 import numpy as np
 import pandas as pd
 
@@ -19,7 +19,7 @@ from .data import open_market
 from ..serving.database import LABEL_HORIZONS, open_database, upsert_labels, upsert_predictions, upsert_rankings
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/09_deploy.ipynb #ca1fba63
+# %% ../../nbs/phases/09_deploy.ipynb #6013e9f3
 def run(run_dir, sessions):
     "Store rankings, predictions and labels; hand the model over for registration."
     phase = Phase.open("deploy", run_dir, locals())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['measures', 'measure_table', 'return_summary', 'run']
 
-# %% ../../nbs/phases/03_eda.ipynb #deca1dcc
+# %% ../../nbs/phases/03_eda.ipynb #12dce3a4
 import pandas as pd
 
 from ..features.engine import compute
@@ -13,7 +13,7 @@ from ..features.regime import REGIMES, market_return, plot_regimes, regimes
 from .data import open_market
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/03_eda.ipynb #dbc8f9dc
+# %% ../../nbs/phases/03_eda.ipynb #d14f2b27
 def measures(
     window: int,          # sessions of the trailing measures
     shares: bool,         # whether shares outstanding are known
@@ -44,7 +44,7 @@ def return_summary(
               "1 % quantile": r.quantile(.01), "99 % quantile": r.quantile(.99), "share of zeros": r.eq(0).mean(), "largest move": r.abs().max()}
     return pd.DataFrame({"statistic": list(values), "value": list(values.values())})
 
-# %% ../../nbs/phases/03_eda.ipynb #eae99624
+# %% ../../nbs/phases/03_eda.ipynb #08500485
 def run(run_dir, window, max_pairs):
     "Measure every asset, the distribution of returns, correlations and regimes."
     phase = Phase.open("eda", run_dir, locals())

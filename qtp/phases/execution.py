@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cost_model', 'sized', 'run']
 
-# %% ../../nbs/phases/06_execution.ipynb #c4f117cf
+# %% ../../nbs/phases/06_execution.ipynb #11222e5c
 import pandas as pd
 
 from ..backtest.engine import backtest
@@ -16,7 +16,7 @@ from ..features.engine import compute
 from .data import open_market
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/06_execution.ipynb #8fd20da1
+# %% ../../nbs/phases/06_execution.ipynb #aefbec6f
 def cost_model(
     parameters: dict,  # the phase's parameters
 ) -> CostModel:        # the base assumptions
@@ -38,7 +38,7 @@ def sized(
                           sector_cap=None if no_sector else parameters["sector_cap"], sectors=None if no_sector else market.sectors,
                           gross=parameters["gross"], method=parameters["method"], members=members.reindex(scores.index))
 
-# %% ../../nbs/phases/06_execution.ipynb #f00d28aa
+# %% ../../nbs/phases/06_execution.ipynb #2052a874
 def run(run_dir, positions, max_weight, sector_cap, gross, method, every, half_spread_bps, impact, commission_bps, participation):
     "Cost the scores, size the positions, and try three cost scenarios."
     phase = Phase.open("execution", run_dir, locals())

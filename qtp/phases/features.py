@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/04_features.ipynb #de3b4c47
+# %% ../../nbs/phases/04_features.ipynb #8dbf0cfc
 import numpy as np
 import pandas as pd
 import yaml
@@ -21,7 +21,7 @@ from ..labels.forward_return import forward_return
 from .data import open_market
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/04_features.ipynb #55f3ffc0
+# %% ../../nbs/phases/04_features.ipynb #2191260b
 def run(run_dir, features, modules, normalise, train_fraction, ic_horizon, min_assets, n_samples, budget, seed):
     "Compute, audit, certify and select the features."
     phase = Phase.open("features", run_dir, locals())
@@ -61,7 +61,7 @@ def _leave_selection(phase, chosen, decisions, ics, correlation, horizon, train)
     phase.table("ic_by_session", ics)
     summary = pd.DataFrame({name: ic_summary(ics[name].loc[settled], horizon) for name in ics}).T.rename_axis("feature")
     phase.table("feature_ic", summary.sort_values("mean", key=abs, ascending=False), csv=True)
-    dropped = decisions[decisions["decision"] == "drop"]
+    dropped = decisions.loc[decisions["decision"] == "drop", ["ic", "reason"]]
     for reason in dropped["reason"]: phase.note(f"dropped: {reason}")
 
 

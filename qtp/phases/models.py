@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLITTERS', 'make_splitter', 'run']
 
-# %% ../../nbs/phases/05_models.ipynb #85bb840b
+# %% ../../nbs/phases/05_models.ipynb #d7bddb79
 import resource
 
 import numpy as np
@@ -22,7 +22,7 @@ from .data import open_market
 from ..validation.holdout import holdout_split
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/05_models.ipynb #a530ed33
+# %% ../../nbs/phases/05_models.ipynb #f9b36c8e
 SPLITTERS = {"walk_forward": WalkForward, "purged_kfold": PurgedKFold, "combinatorial": CombinatorialPurgedKFold}
 
 
@@ -40,7 +40,7 @@ def make_splitter(
     size = validation["test_size"] or max(1, (n_sessions * 2 // 3) // n_splits)
     return WalkForward(n_splits=n_splits, embargo=embargo, test_size=size, max_train=validation["max_train"])
 
-# %% ../../nbs/phases/05_models.ipynb #27c44935
+# %% ../../nbs/phases/05_models.ipynb #2b40fa64
 def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop, screen, target, min_assets, seed):
     "Train, predict out of sample, and judge."
     phase = Phase.open("models", run_dir, locals())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/10_monitor.ipynb #9f7b7cc9
+# %% ../../nbs/phases/10_monitor.ipynb #3a7e15a0
 import numpy as np
 import pandas as pd
 
@@ -17,7 +17,7 @@ from ..monitoring.drift import drift
 from ..monitoring.live import retrain_decision, rolling_ic_alert, weekly_sharpe
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/10_monitor.ipynb #aed8e019
+# %% ../../nbs/phases/10_monitor.ipynb #6774130c
 def run(run_dir, window, ic_window, every_days, weeks):
     "Compare features, judge live ranking and earning, and decide about training."
     phase = Phase.open("monitor", run_dir, locals())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERDICTS', 'RISKS', 'SOURCES', 'thresholds', 'run']
 
-# %% ../../nbs/phases/01_scope.ipynb #e801cee1
+# %% ../../nbs/phases/01_scope.ipynb #30f36824
 import pandas as pd
 
 from ..core.errors import ParameterError
@@ -13,7 +13,7 @@ from ..core.files import write_text
 from ..workbench.handoff import Phase, Road
 from ..workbench.report import export_html
 
-# %% ../../nbs/phases/01_scope.ipynb #96dd1197
+# %% ../../nbs/phases/01_scope.ipynb #b662eae8
 VERDICTS = {
     "limits.storage_gb": ("data", "lake size, GB"), "limits.api_calls": ("data", "API calls"),
     "limits.memory_gb": ("models", "peak memory, GiB"), "limits.job_hours": ("monitor", "longest phase, hours"),
@@ -33,7 +33,7 @@ VERDICTS = {
     "monitoring.sharpe_floor": ("monitor", "live Sharpe"),
 }
 
-# %% ../../nbs/phases/01_scope.ipynb #52bb0d0d
+# %% ../../nbs/phases/01_scope.ipynb #81fd0f4f
 def thresholds(
     parameters: dict,  # the phase's parameters
 ) -> pd.DataFrame:     # one row a threshold: threshold, value, phase, check
@@ -49,7 +49,7 @@ def thresholds(
     if idle: raise ParameterError(f"scope: {idle[0]} and the verdicts of the later phases do not match ({len(idle)} differ). Give each threshold a verdict.")
     return pd.DataFrame([{"threshold": k, "value": str(flat[k]), "phase": VERDICTS[k][0], "check": VERDICTS[k][1]} for k in VERDICTS])
 
-# %% ../../nbs/phases/01_scope.ipynb #a3fce882
+# %% ../../nbs/phases/01_scope.ipynb #ead267e0
 RISKS = [
     ("Something looked ahead", "fatal", "audit of every feature before a model is fitted", "features"),
     ("Data gaps and silent repairs", "high", "bad rows are quarantined and counted, missing sessions have a limit", "data"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHECKS', 'run']
 
-# %% ../../nbs/phases/08_validation.ipynb #fea663a7
+# %% ../../nbs/phases/08_validation.ipynb #21b37aeb
 import numpy as np
 import pandas as pd
 
@@ -21,7 +21,7 @@ from ..validation.holdout import holdout_table, sharpe_difference_t
 from ..validation.sensitivity import break_even_cost, plot_sensitivity, sensitivity
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/08_validation.ipynb #aba17d98
+# %% ../../nbs/phases/08_validation.ipynb #07c6abdb
 def run(run_dir, costs, rebalance):
     "Trade the holdout, sweep the assumptions, and apply the gates."
     phase = Phase.open("validation", run_dir, locals())

@@ -199,6 +199,7 @@ class Phase:
         phase = cls(name, run_dir, {k: v for k, v in parameters.items() if k != "run_dir"})
         shutil.rmtree(phase.folder, ignore_errors=True)
         phase.folder.mkdir()
+        pd.set_option("display.precision", 4, "display.max_colwidth", None)   # the page shows whole sentences
         return phase
 
     @property
