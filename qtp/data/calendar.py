@@ -149,7 +149,8 @@ def stamp_bars(
     if bar not in BARS: raise ParameterError(f"bar: found {bar!r}. {nearest(bar, BARS)}")
     if convention == "session" and bar != "1d": raise ParameterError(f"stamp: 'session' cannot place a {bar} bar within its day. Use 'start' or 'end'.")
     stamps = _read_stamps(frame["timestamp"])
-    ends = _session_ends(stamps, calendar) if convention == "session" else _bar_ends(_in_utc(stamps, zone), calendar, convention, BARS[bar])
+    where = lambda wrong: f"asset {frame['asset_id'].to_numpy()[wrong][0]}, " if "asset_id" in frame else ""
+    ends = _session_ends(stamps, calendar, where) if convention == "session" else _bar_ends(_in_utc(stamps, zone), calendar, convention, BARS[bar], where)
     if strict and ends.isna().any(): _refuse_off(frame, ends, calendar)
     return frame.assign(event_time=ends, timestamp=ends)
 
@@ -159,12 +160,12 @@ def _read_stamps(column):
     raise DataError(f"timestamp: found dtype {column.dtype} (first value {column.iloc[0] if len(column) else 'none'!r}), expected stamps. Parse with `pd.to_datetime`.")
 
 
-def _session_ends(stamps, calendar):
+def _session_ends(stamps, calendar, where):
     "Closes of session dates; NaT where the exchange was closed."
     stamps = stamps.tz_localize(None)
-    timed = stamps != stamps.normalize()
-    if (timed & ~stamps.isna()).any():
-        raise DataError(f"timestamp: {stamps[timed][0]} carries a time of day ({timed.sum()} of {len(stamps)} rows), expected session dates at midnight. Declare stamp='start' or 'end'.")
+    timed = (stamps != stamps.normalize()) & ~stamps.isna()
+    if timed.any():
+        raise DataError(f"{where(timed)}timestamp: {stamps[timed][0]} carries a time of day ({timed.sum()} of {len(stamps)} rows), expected session dates at midnight. Declare stamp='start' or 'end'.")
     return _take(calendar._closes, calendar._dates.get_indexer(stamps))
 
 
@@ -175,31 +176,31 @@ def _in_utc(stamps, zone):
     return stamps.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").tz_convert("UTC")
 
 
-def _bar_ends(stamps, calendar, convention, length):
+def _bar_ends(stamps, calendar, convention, length, where):
     "Ends of bars stamped at their start or end; NaT outside sessions."
-    if length is None: return _daily_ends(stamps, calendar, convention)
+    if length is None: return _daily_ends(stamps, calendar, convention, where)
     at = calendar._opens.searchsorted(stamps, side="right") - 1
     opens, closes = _take(calendar._opens, at), _take(calendar._closes, at)
     edge, other = (opens, "start") if convention == "end" else (closes, "end")
-    _refuse_edge(stamps, stamps == edge, convention, other)
+    _refuse_edge(stamps, stamps == edge, convention, other, where)
     ends = stamps if convention == "end" else stamps + length
     return ends.where((ends > opens) & (ends <= closes))
 
 
-def _daily_ends(stamps, calendar, convention):
+def _daily_ends(stamps, calendar, convention, where):
     "Closes of the sessions that daily bars stamped at their start or end describe."
     days = stamps.tz_convert(calendar.zone).tz_localize(None).normalize()
     at = calendar._dates.get_indexer(days)
     opens, closes = _take(calendar._opens, at), _take(calendar._closes, at)
     wrong, other = (stamps < closes, "start' or 'session") if convention == "end" else (stamps >= closes, "end")
-    _refuse_edge(stamps, wrong & ~closes.isna(), convention, other)
+    _refuse_edge(stamps, wrong & ~closes.isna(), convention, other, where)
     return closes
 
 
-def _refuse_edge(stamps, wrong, convention, other):
+def _refuse_edge(stamps, wrong, convention, other, where):
     wrong = np.asarray(wrong)
     if not wrong.any(): return
-    raise DataError(f"timestamp: {stamps[wrong][0]} cannot be the {convention} of a bar of its session ({wrong.sum()} of {len(stamps)} rows). "
+    raise DataError(f"{where(wrong)}timestamp: {stamps[wrong][0]} cannot be the {convention} of a bar of its session ({wrong.sum()} of {len(stamps)} rows). "
                     f"The stamps look like stamp='{other}': a wrong guess shifts every bar by one.")
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BAR_COLUMNS', 'STAMPS', 'SIDE_TABLES', 'SUFFIXES', 'FILE_NAME', 'Provider', 'declared', 'read_table', 'read_stamps',
-           'read_numbers', 'FileProvider', 'pick', 'actions_from_adjusted', 'SampleProvider', 'SimulatedProvider',
-           'make_provider']
+           'read_numbers', 'FileProvider', 'read_date', 'pick', 'actions_from_adjusted', 'SampleProvider',
+           'SimulatedProvider', 'make_provider']
 
 # %% ../../nbs/data/05_providers.ipynb #2f0f47fb
 from dataclasses import asdict, dataclass, field
@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,8 @@ def _guard(path, read, *args):
 
 def _absent(path):
     near = sorted(p.name for p in path.parent.iterdir() if p.name.endswith(SUFFIXES)) if path.parent.is_dir() else []
-    return f"{path}: not found. {nearest(path.name, near) if near else f'Folder {path.parent} holds no Parquet or CSV file.'}"
+    hint = nearest(path.name, near) if near else f"Folder {path.parent} {'holds no such file' if path.parent.is_dir() else 'does not exist'}."
+    return f"{path}: not found, expected a .parquet, .csv or .csv.gz file, or a folder of them. {hint} Correct the path."
 
 
 def _check_columns(path, have, columns, needed, optional):
@@ -220,6 +222,8 @@ class FileProvider(Provider):
 
     def __post_init__(self):
         declared(self.stamp, self.adjustment)
+        if self.zone is not None and self.zone not in available_timezones():
+            raise ParameterError(f"zone: found {self.zone!r}, expected a name of the time zone database, such as 'America/New_York'. {nearest(self.zone, available_timezones())[:200]}")
         if self.adjustment != "raw" and self.actions_path:
             raise ParameterError(f"actions_path: prices are declared {self.adjustment!r}, so they carry their splits already; actions are for 'raw' prices. "
                                  "Adjusting twice is refused.")
@@ -283,6 +287,19 @@ def _names(column, path):
                     f"({blank.sum()} of {len(column)} rows). Remove or name these rows.")
 
 
+def read_date(
+    value,      # date or ISO 8601 text; None for no limit
+    name: str,  # parameter, for the message
+):              # Timestamp, or None
+    """A limit given by a person.
+
+    Raises `ParameterError` unless it is a date.
+    """
+    if value is None: return None
+    try: return pd.Timestamp(value)
+    except ValueError: raise ParameterError(f"{name}: found {value!r}, expected a date such as 2024-03-28.") from None
+
+
 def pick(
     frame: pd.DataFrame,      # long bars with the source's stamps
     assets=None,              # names to keep; None keeps all
@@ -293,18 +310,20 @@ def pick(
 ) -> pd.DataFrame:            # rows of those assets and dates
     """Part of a source's bars.
 
-    Raises `DataError` when an asset is unknown or nothing is left.
+    Raises `ParameterError` for a limit that is no date, `DataError` when an asset is unknown or nothing is left.
     """
+    start, end = read_date(start, "start"), read_date(end, "end")
     there = set(frame["asset_id"])
     unknown = sorted(set(assets) - there) if assets is not None else []
     if unknown: raise DataError(f"{source}: asset {unknown[0]} is not there ({len(unknown)} of {len(set(assets))} assets asked for). {nearest(unknown[0], there)[:200]}")
     days = frame["timestamp"]
     if days.dt.tz is not None: days = days.dt.tz_convert(zone or days.dt.tz).dt.tz_localize(None)
     keep = pd.Series(True, index=frame.index) if assets is None else frame["asset_id"].isin(list(assets))
-    if start is not None: keep &= days >= pd.Timestamp(start)
-    if end is not None: keep &= days < pd.Timestamp(end) + pd.Timedelta("1D")
+    if start is not None: keep &= days >= start
+    if end is not None: keep &= days < end + pd.Timedelta("1D")
     if keep.any(): return frame if keep.all() else frame[keep].reset_index(drop=True)
-    raise DataError(f"{source}: no bars from {start} to {end}, found {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}. Ask for dates inside these.")
+    first, last = (t.strftime("%Y-%m-%d") if t is not None else "any date" for t in (start, end))
+    raise DataError(f"{source}: no bars from {first} to {last}, found {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}. Ask for dates inside these.")
 
 # %% ../../nbs/data/05_providers.ipynb #1a872a36
 def actions_from_adjusted(

@@ -124,22 +124,28 @@ def row_faults(
 
 
 def _row_masks(bars, now):
-    p, known = bars[PRICES], bars["event_time"].notna()
+    p, known, future = bars[PRICES], bars["event_time"].notna(), _after(bars, now)
     halted = p.isna().all(axis=1)
     yield "asset_id", (~bars["asset_id"].astype("str").str.fullmatch(ASSET_ID).fillna(False).astype(bool)).to_frame("asset_id")
+    yield "future", future.to_frame("timestamp")
     yield "off_calendar", (~known).to_frame("timestamp")
-    yield "future", (bars["event_time"] > now).to_frame("timestamp")
     yield "early", (known & (bars["timestamp"] < bars["event_time"])).to_frame("timestamp")
     key = ["asset_id", "event_time", "timestamp"]
     again, same = bars.duplicated(key, keep=False) & known, bars.duplicated([*key, *PRICES, "volume"])
     alike = bars[again].groupby(key, sort=False)[[*PRICES, "volume"]].transform("nunique", dropna=False).eq(1).all(axis=1).reindex(bars.index, fill_value=True)
     yield "duplicate", (same & again & alike).to_frame("timestamp")
     yield "conflict", (again & ~alike).to_frame("timestamp")
-    yield "copied", _copied(bars).to_frame("close")
+    yield "copied", _copied(bars[known & ~future]).reindex(bars.index, fill_value=False).to_frame("close")
     yield "missing_price", p.isna() & ~halted.to_numpy()[:, None]
     yield "price", (p <= 0) | np.isinf(p)
     yield "ohlc", _inconsistent(p)
     yield "volume", ((bars["volume"] < 0) | np.isinf(bars["volume"])).to_frame("volume")
+
+
+def _after(bars, now):
+    "Bars that end after `now`, or that no session fits and whose date as sent lies after it."
+    sent = pd.to_datetime(bars["sent"], format="ISO8601", utc=True, errors="coerce") if "sent" in bars else bars["event_time"]
+    return (bars["event_time"] > now) | (bars["event_time"].isna() & (sent > now))
 
 
 def _copied(bars):
