@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run']
 
-# %% ../../nbs/phases/10_monitor.ipynb #3a7e15a0
+# %% ../../nbs/phases/10_monitor.ipynb #5b06f3e2
 import numpy as np
 import pandas as pd
 
@@ -17,14 +17,15 @@ from ..monitoring.drift import drift
 from ..monitoring.live import retrain_decision, rolling_ic_alert, weekly_sharpe
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/10_monitor.ipynb #6774130c
+# %% ../../nbs/phases/10_monitor.ipynb #ddb84d92
 def run(run_dir, window, ic_window, every_days, weeks):
     "Compare features, judge live ranking and earning, and decide about training."
     phase = Phase.open("monitor", run_dir, locals())
     limits, features = phase.upstream("scope").parameters["monitoring"], phase.load_features()
     spans, members = phase.load("models", "spans"), phase.load("data", "members")
     trained, as_of = spans.loc["development", "last"], features.index[-1]
-    values = lambda index: {name: features[name].loc[index].where(members.loc[index]) for name in features.names}
+    raw = features.wide(raw=True)
+    values = lambda index: {name: raw[name].loc[index].where(members.loc[index]).dropna(how="all") for name in features.names}   # without the warm-up
     table = drift(values(features.index[features.index <= trained]), values(features.index[-window:]), limits["psi"], limits["kl"])
     live = rolling_ic_alert(_live_ic(phase), ic_window, limits["ic_floor"], limits["ic_sessions"])
     returns = phase.load("validation", "holdout_equity")["strategy"].pct_change().loc[spans.loc["holdout", "first"]:].iloc[1:]

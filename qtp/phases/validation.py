@@ -5,23 +5,23 @@
 # %% auto #0
 __all__ = ['CHECKS', 'run']
 
-# %% ../../nbs/phases/08_validation.ipynb #21b37aeb
+# %% ../../nbs/phases/08_validation.ipynb #92b7dcd2
 import numpy as np
 import pandas as pd
 
 from ..backtest.metrics import metrics, return_metrics
 from ..evaluation.ic import ic_summary, rank_ic
 from ..execution.cost import flat_cost
-from .backtest import ledger, universe_weights
+from .backtest import universe_weights
 from .data import open_market
-from .execution import sized
+from .execution import ledger, sized
 from ..validation.benchmark import compare
 from ..validation.gates import gate_report
 from ..validation.holdout import holdout_table, sharpe_difference_t
 from ..validation.sensitivity import break_even_cost, plot_sensitivity, sensitivity
 from ..workbench.handoff import Phase
 
-# %% ../../nbs/phases/08_validation.ipynb #07c6abdb
+# %% ../../nbs/phases/08_validation.ipynb #dc85bf57
 def run(run_dir, costs, rebalance):
     "Trade the holdout, sweep the assumptions, and apply the gates."
     phase = Phase.open("validation", run_dir, locals())
@@ -41,7 +41,7 @@ def run(run_dir, costs, rebalance):
 
 def _swept(phase, market, universe, scores, until, cost_bps, every):
     own = {**phase.upstream("execution").parameters, "every": every}
-    result = ledger(phase, market, sized(scores, market, universe, own), until, flat_cost(cost_bps, own["participation"]))
+    result = ledger(phase, market, sized(scores, market, universe, own), until, costs=flat_cost(cost_bps, own["participation"]))
     return metrics(result)[["sharpe", "cagr", "max_drawdown", "turnover"]]
 
 
