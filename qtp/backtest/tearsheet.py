@@ -27,10 +27,9 @@ def plot_equity(
         grown = (1 + x).cumprod()
         ax.plot(grown.index, grown, label=f"{name}: {grown.iloc[-1]:.2f}", **style)
     ax.axhline(1, color="k", lw=.6)
-    ax.set(yscale="log", ylabel="growth of one USD (log)", title="Growth")
+    ax.set(yscale="log", ylabel="growth of one USD (log)")
     _plain_log(ax)
-    ax.legend(frameon=False, loc="upper left")
-    return ax
+    return _titled(ax, "Growth")
 
 
 def plot_drawdown(
@@ -45,10 +44,8 @@ def plot_drawdown(
     if benchmark is not None:
         other = 100 * drawdown(benchmark.reindex(r.index).fillna(0.0))
         ax.plot(other.index, other, color="0.5", lw=1, label=f"{benchmark.name or 'benchmark'}: {other.min():.1f} % at worst")
-    ax.set(ylabel="drawdown, %", title="Drawdown", ylim=(None, 0))
-    ax.legend(frameon=False, loc="lower left")
-    ax.grid(alpha=.3)
-    return ax
+    ax.set(ylabel="drawdown, %", ylim=(None, 0))
+    return _titled(ax, "Drawdown")
 
 
 def _axes(ax, height=4.0, width=9.0):
@@ -63,7 +60,14 @@ def _plain_log(ax):
     ax.yaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _titled(ax, title):
+    "Title on the left, the legend beside it above the plot, where it hides nothing."
+    ax.set_title(title, loc="left")
+    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=.2)
     ax.grid(alpha=.3)
+    return ax
 
 # %% ../../nbs/backtest/04_tearsheet.ipynb #9b624a71
 def plot_monthly(
@@ -78,10 +82,11 @@ def plot_monthly(
     shown["year"] = np.nan
     ax.imshow(shown.to_numpy(), cmap="RdYlGn", vmin=-limit, vmax=limit, aspect="auto")
     for (i, j), value in np.ndenumerate(table.to_numpy()):
-        if np.isfinite(value): ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=9, fontweight="bold" if j == 12 else "normal")
+        if np.isfinite(value): ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=9, fontweight="bold" if j == 12 else "normal",
+                                         color="white" if j < 12 and abs(value) > .7 * limit else "black")
     ax.set_xticks(range(13), ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year"])
     ax.set_yticks(range(len(table)), table.index)
-    ax.set_title("Monthly returns, %")
+    ax.set_title("Monthly returns, %", loc="left")
     ax.tick_params(length=0)
     return ax
 
@@ -102,10 +107,8 @@ def plot_rolling_sharpe(
     whole = np.sqrt(PERIODS) * r.mean() / r.std()
     ax.axhline(whole, color="C0", ls="--", lw=1, label=f"whole span: {whole:.2f}")
     ax.axhline(0, color="k", lw=.6)
-    ax.set(ylabel="Sharpe", title=f"Sharpe of the trailing {window} sessions, net")
-    ax.legend(frameon=False, loc="upper left")
-    ax.grid(alpha=.3)
-    return ax
+    ax.set(ylabel="Sharpe")
+    return _titled(ax, f"Sharpe of the trailing {window} sessions, net")
 
 
 def plot_exposure(
@@ -115,9 +118,10 @@ def plot_exposure(
     "Share of equity invested, and how much of it is traded (21-session mean, one-way, a year)."
     ax, daily = _axes(ax, height=2.8), ledger_rates(result)
     ax.plot(daily.index, 100 * daily["exposure"], color="C0", lw=1)
-    ax.set(ylabel="exposure, %", title="Exposure and turnover", ylim=(0, 105))
+    ax.set(ylabel="exposure, %", ylim=(0, 105))
+    ax.set_title("Exposure and turnover", loc="left")
     twin = ax.twinx()
-    twin.plot(daily.index, PERIODS / 2 * daily["traded"].rolling(21, min_periods=1).mean(), color="C1", lw=1)
+    twin.plot(daily.index, PERIODS / 2 * daily["traded"].rolling(21).mean(), color="C1", lw=1)
     twin.set_ylabel("turnover a year", color="C1")
     twin.set_ylim(bottom=0)
     ax.yaxis.label.set_color("C0")
@@ -132,10 +136,8 @@ def plot_costs(
     ax = _axes(ax, height=2.8)
     paid = 100 * result.costs.loc[ledger_rates(result).index[0]:].cumsum() / result.capital
     ax.stackplot(paid.index, paid.T.to_numpy(), labels=[f"{c.replace('_', ' ')}: {paid[c].iloc[-1]:.1f} %" for c in paid], alpha=.8)
-    ax.set(ylabel="% of capital", title="Costs paid so far")
-    ax.legend(frameon=False, loc="upper left")
-    ax.grid(alpha=.3)
-    return ax
+    ax.set(ylabel="% of capital")
+    return _titled(ax, "Costs paid so far")
 
 # %% ../../nbs/backtest/04_tearsheet.ipynb #202f9bd6
 def tearsheet(
