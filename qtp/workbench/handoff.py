@@ -219,7 +219,12 @@ class Phase:
     @property
     def promote(self):
         "Whether this run may register and promote a model; a demo or a reproduction may not."
-        return not self.scratch and os.environ.get("QTP_PROMOTE", "1") != "0"
+        return self.may_promote(self.run_dir)
+
+    @staticmethod
+    def may_promote(run_dir) -> bool:
+        "The same of a run's folder."
+        return not _run_record(run_dir).get("scratch") and os.environ.get("QTP_PROMOTE", "1") != "0"
 
     @property
     def run_id(self):

@@ -385,7 +385,7 @@ def _left_behind(journal, settings):
     def record():
         if journal.record.get("scratch"): return
         tracker = import_module("qtp.core.tracking").Tracker(settings.tracking_uri, settings.artifact_root)
-        import_module("qtp.workbench.record").record_run(journal.run_dir, tracker)
+        journal.update(mlflow=import_module("qtp.workbench.record").record_run(journal.run_dir, tracker))
     for what, job in (("index.html was not written", index), ("the run was NOT RECORDED in MLflow", record)):
         try: job()
         except Exception as e: yield f"{what}: {type(e).__name__}: {e}"
