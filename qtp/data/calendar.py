@@ -96,11 +96,13 @@ class Calendar:
 
     def _span(self, start, end):
         low, high = (_date(x, self.zone) for x in (start, end))
-        if low < self._dates[0] or high > LAST: raise CalendarError(f"{self.name}: dates {low:%Y-%m-%d} to {high:%Y-%m-%d} asked, expected {self._dates[0]:%Y-%m-%d} to {self._dates[-1]:%Y-%m-%d}.")
+        if low < self._dates[0] or high > LAST:
+            raise CalendarError(f"{self.name}: dates {low:%Y-%m-%d} to {high:%Y-%m-%d} asked, expected {self._dates[0]:%Y-%m-%d} to {self._dates[-1]:%Y-%m-%d}.")
         return slice(self._dates.searchsorted(low), self._dates.searchsorted(high, side="right"))
 
     def _inside(self, at):
-        if len(at) and (at.min() < 0 or at.max() >= len(self._dates)): raise CalendarError(f"{self.name}: a session outside {self._dates[0]:%Y-%m-%d} to {self._dates[-1]:%Y-%m-%d} was asked for.")
+        if len(at) and (at.min() < 0 or at.max() >= len(self._dates)):
+            raise CalendarError(f"{self.name}: a session outside {self._dates[0]:%Y-%m-%d} to {self._dates[-1]:%Y-%m-%d} was asked for.")
         return at
 
     def _position(self, stamps, known, what):
@@ -165,7 +167,8 @@ def _session_ends(stamps, calendar, where):
     stamps = stamps.tz_localize(None)
     timed = (stamps != stamps.normalize()) & ~stamps.isna()
     if timed.any():
-        raise DataError(f"{where(timed)}timestamp: {stamps[timed][0]} carries a time of day ({timed.sum()} of {len(stamps)} rows), expected session dates at midnight. Declare stamp='start' or 'end'.")
+        raise DataError(f"{where(timed)}timestamp: {stamps[timed][0]} carries a time of day ({timed.sum()} of {len(stamps)} rows), "
+                        "expected session dates at midnight. Declare stamp='start' or 'end'.")
     return _take(calendar._closes, calendar._dates.get_indexer(stamps))
 
 
@@ -191,7 +194,7 @@ def _daily_ends(stamps, calendar, convention, where):
     "Closes of the sessions that daily bars stamped at their start or end describe."
     days = stamps.tz_convert(calendar.zone).tz_localize(None).normalize()
     at = calendar._dates.get_indexer(days)
-    opens, closes = _take(calendar._opens, at), _take(calendar._closes, at)
+    closes = _take(calendar._closes, at)
     wrong, other = (stamps < closes, "start' or 'session") if convention == "end" else (stamps >= closes, "end")
     _refuse_edge(stamps, wrong & ~closes.isna(), convention, other, where)
     return closes

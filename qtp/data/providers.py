@@ -223,7 +223,8 @@ class FileProvider(Provider):
     def __post_init__(self):
         declared(self.stamp, self.adjustment)
         if self.zone is not None and self.zone not in available_timezones():
-            raise ParameterError(f"zone: found {self.zone!r}, expected a name of the time zone database, such as 'America/New_York'. {nearest(self.zone, available_timezones())[:200]}")
+            raise ParameterError(f"zone: found {self.zone!r}, expected a name of the time zone database, such as 'America/New_York'. "
+                                 f"{nearest(self.zone, available_timezones())[:200]}")
         if self.adjustment != "raw" and self.actions_path:
             raise ParameterError(f"actions_path: prices are declared {self.adjustment!r}, so they carry their splits already; actions are for 'raw' prices. "
                                  "Adjusting twice is refused.")

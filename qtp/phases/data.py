@@ -6,6 +6,7 @@
 __all__ = ['OPTIONS', 'MEASURES', 'provider_options', 'dataset_name', 'open_market', 'run']
 
 # %% ../../nbs/phases/02_data.ipynb #cd36f285
+import re
 from pathlib import Path
 
 from ..core.errors import ParameterError
@@ -41,7 +42,10 @@ def dataset_name(
     parameters: dict,  # the phase's parameters
 ) -> str:              # folder below the lake
     "A lake folder of its own for each source, so that two markets never mix."
-    if parameters["dataset"]: return parameters["dataset"]
+    name = parameters["dataset"]
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ParameterError(f"data.dataset: found {name!r}, expected letters, digits, `_` and `-`: it becomes a folder of the lake.")
+    if name: return name
     return f"{parameters['provider']}-{value_hash(provider_options(parameters))[:8]}"
 
 # %% ../../nbs/phases/02_data.ipynb #5ed4aa6e

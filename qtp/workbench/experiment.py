@@ -239,7 +239,15 @@ def _check_registered(values, where):
         if values.get("features"): import_module("qtp.features.registry").parse_specs(values["features"])
         for model in [values.get("model"), *(values.get("models") or [])]:
             if isinstance(model, dict) and "type" in model: import_module("qtp.models.base").ModelRegistry.make(model["type"], **model.get("params", {}))
+        if "method" in (values.get("validation") or ()): import_module("qtp.models.splits").make_splitter(values["validation"])
+        if values.get("provider") == "file": import_module("qtp.data.providers").declared(values["stamp"], values["adjustment"])
+        _check_dates(values)
     except (FeatureError, ModelError, ParameterError) as e: raise ParameterError(f"{where}: {e}") from e
+
+
+def _check_dates(values):
+    first, last = (import_module("qtp.data.providers").read_date(values.get(k) or None, k) for k in ("start", "end"))
+    if first is not None and last is not None and first > last: raise ParameterError(f"start, end: found {first:%Y-%m-%d} to {last:%Y-%m-%d}, expected a start before the end.")
 
 
 def describe_parameters(
