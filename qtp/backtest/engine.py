@@ -220,14 +220,16 @@ def _decisions(weights, bars, rebalance):
     _refuse(weights, np.isnan(values), "NaN beside numbers", "a number for every asset (0 for none), or NaN in the whole row for no decision")
     _refuse(weights, values < 0, "a negative weight", "0 or more: this ledger is long-only")
     total = values.sum(axis=1)
-    _refuse(weights, np.repeat((total > 1 + 1e-9)[:, None], values.shape[1], axis=1), f"weights that sum to {total.max() if len(total) else 0:.6f} or less", "a sum of at most 1: there is no debt")
+    too_much = np.repeat((total > 1 + 1e-9)[:, None], values.shape[1], axis=1)
+    _refuse(weights, too_much, f"weights that sum to {total.max() if len(total) else 0:.6f} or less", "a sum of at most 1: there is no debt")
     return weights
 
 
 def _refuse(weights, wrong, found, expected):
     if not wrong.any(): return
     i, a = np.argwhere(wrong)[0]
-    raise DataError(f"weights: {weights.index[i]:%Y-%m-%d %H:%M} UTC, asset {weights.columns[a]}: found {found}, expected {expected} ({wrong.any(axis=1).sum()} of {len(weights)} rows).")
+    raise DataError(f"weights: {weights.index[i]:%Y-%m-%d %H:%M} UTC, asset {weights.columns[a]}: found {found}, expected {expected} "
+                    f"({wrong.any(axis=1).sum()} of {len(weights)} rows).")
 
 
 def _market(bars, fill, assets, delistings):
@@ -251,7 +253,9 @@ def _delistings(delistings, index, assets, close):
     payout[known] = 1 + gone["delisting_return"].fillna(0.0).to_numpy()[known]
     for a in np.flatnonzero(last_row >= 0):
         later = np.flatnonzero(np.isfinite(close[last_row[a] + 1:, a]))
-        if len(later): raise DataError(f"delistings: asset {assets[a]} ends at {gone['last_session'].iloc[a]}, but has a close at {index[last_row[a] + 1 + later[0]]} ({len(later)} later closes).")
+        if len(later):
+            raise DataError(f"delistings: asset {assets[a]} ends at {gone['last_session'].iloc[a]}, but has a close at "
+                            f"{index[last_row[a] + 1 + later[0]]} ({len(later)} later closes).")
     return last_row, payout
 
 # %% ../../nbs/backtest/01_engine.ipynb #77a95c8e

@@ -45,13 +45,20 @@ def adjust(
     return known.assign(split_factor=values[0], tr_factor=values[1]).sort_values(["event_time", "asset_id"], kind="stable").reset_index(drop=True)
 
 
+def _check_possible(actions):
+    bad = actions[~(actions["split_ratio"] > 0) | ~(actions["cash_dividend"] >= 0)]
+    if bad.empty: return
+    first = bad.iloc[0]
+    raise DataError(f"actions, asset {first.asset_id}: effective {first.effective:%Y-%m-%d}, split ratio {first.split_ratio}, dividend {first.cash_dividend}; "
+                    f"expected a positive ratio and no negative dividend ({len(bad)} of {len(actions)} actions).")
+
+
 def _acting(actions, t, vintage):
     "Actions known by `t` with the instant from which they act, in order."
     if actions is None or actions.empty: return pd.DataFrame(columns=[*ACTION_COLUMNS, "acts"])
     missing = sorted(set(ACTION_COLUMNS) - set(actions.columns))
     if missing: raise DataError(f"actions: columns {missing} are missing, found {sorted(actions.columns)}.")
-    bad = actions[~(actions["split_ratio"] > 0) | ~(actions["cash_dividend"] >= 0)]
-    if len(bad): raise DataError(f"actions, asset {bad.iloc[0].asset_id}: effective {bad.iloc[0].effective:%Y-%m-%d}, split ratio {bad.iloc[0].split_ratio}, dividend {bad.iloc[0].cash_dividend}; expected a positive ratio and no negative dividend ({len(bad)} of {len(actions)} actions).")
+    _check_possible(actions)
     _check_one_row(actions)
     known = asof(actions, t, key=["effective", "asset_id"])
     acts = known["effective"] if vintage == "latest" else known[["timestamp", "effective"]].max(axis=1)

@@ -82,7 +82,8 @@ def _check_prices(name, values, index, assets):
     wrong = values <= 0
     if not wrong.any(): return
     i, a = np.argwhere(wrong)[0]
-    raise DataError(f"bars.{name}: {index[i]:%Y-%m-%d %H:%M} UTC, asset {assets[a]}: found {values[i, a]}, expected above 0 ({wrong.sum()} values). Quarantine such rows with `check_bars`.")
+    raise DataError(f"bars.{name}: {index[i]:%Y-%m-%d %H:%M} UTC, asset {assets[a]}: found {values[i, a]}, expected above 0 ({wrong.sum()} values). "
+                    "Quarantine such rows with `check_bars`.")
 
 # %% ../../nbs/execution/02_fills.ipynb #7e1fc46f
 def cost_arrays(
@@ -139,7 +140,8 @@ def check_decisions(
     if len(lacking): raise AlignmentError(f"{name}: asset {lacking[0]} has no bars ({len(lacking)} of {frame.shape[1]}). Decide on assets that have bars.")
     odd = frame.index.difference(bars.index)
     if len(odd): raise AlignmentError(f"{name}: stamp {odd[0]} is no session close of the bars ({len(odd)} of {len(frame)}). Stamp a decision with the close it was taken at.")
-    if not frame.index.is_monotonic_increasing or frame.index.has_duplicates: raise AlignmentError(f"{name}: the stamps are not strictly increasing. Sort them and keep one row a session.")
+    if not frame.index.is_monotonic_increasing or frame.index.has_duplicates:
+        raise AlignmentError(f"{name}: the stamps are not strictly increasing. Sort them and keep one row a session.")
 
 # %% ../../nbs/execution/02_fills.ipynb #57d879a5
 @njit(cache=True)

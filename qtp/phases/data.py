@@ -107,7 +107,8 @@ def _judge(phase, report, market, eligible, scope, lake):
     phase.verdict("lake size, GB", f"<= {limits['storage_gb']}", round(size, 4), size <= limits["storage_gb"])
     phase.verdict("API calls", f"<= {limits['api_calls']}", 0, True)
     if names < quality["min_assets"]:
-        phase.note(f"The cross-section is too thin: {names} assets a session, the scope asks for {quality['min_assets']}. Ranks among so few say little, whatever the later phases report.")
+        phase.note(f"The cross-section is too thin: {names} assets a session, the scope asks for {quality['min_assets']}. "
+                   "Ranks among so few say little, whatever the later phases report.")
 
 
 def _gigabytes(root):

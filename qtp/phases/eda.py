@@ -9,7 +9,7 @@ __all__ = ['measures', 'measure_table', 'return_summary', 'run']
 import pandas as pd
 
 from ..features.engine import compute
-from ..features.regime import REGIMES, market_return, plot_regimes, regimes
+from ..features.regime import REGIMES, market_return, regimes
 from .data import open_market
 from ..workbench.handoff import Phase
 

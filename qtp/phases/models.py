@@ -31,7 +31,8 @@ def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop
     cut = holdout_split(market.bars.index, holdout, spans)
     splitter = make_splitter(validation, len(cut.development))
     prints = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}
-    train = lambda asked: Trainer(asked, splitter, horizon, target, early_stop, seed, min_assets, screen).fit(features, labels, spans, market.members, fingerprint=prints, sessions=cut.development)
+    train = lambda asked: Trainer(asked, splitter, horizon, target, early_stop, seed, min_assets, screen).fit(
+        features, labels, spans, market.members, fingerprint=prints, sessions=cut.development)
     result, plain = train(model), train(baseline)
     outside = result.predict(features.rows(cut.holdout), market.members)
     _leave(phase, result, plain, outside, labels, market, cut)
@@ -53,7 +54,7 @@ def _leave(phase, result, plain, outside, labels, market, cut):
     phase.table("spans", pd.DataFrame({"first": [cut.development[0], cut.holdout[0]], "last": [cut.development[-1], cut.holdout[-1]]}, index=["development", "holdout"]))
     result.final_model.save(phase.path("model"))
     phase.artifact(phase.path("model"))
-    phase.artifact(write_json(phase.path("metrics.json"), {"overall": result.overall, "baseline": plain.overall, "folds": result.fold_metrics.astype({"test_first": str, "test_last": str}).to_dict("records")}))
+    phase.artifact(write_json(phase.path("metrics.json"), {"overall": result.overall, "baseline": plain.overall, "folds": result.fold_metrics.to_dict("records")}))
     phase.artifact(write_text(phase.path("model_eval.md"), _evaluation(phase, result, plain, cut)))
 
 

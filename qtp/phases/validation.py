@@ -6,7 +6,6 @@
 __all__ = ['CHECKS', 'run']
 
 # %% ../../nbs/phases/08_validation.ipynb #92b7dcd2
-import numpy as np
 import pandas as pd
 
 from ..backtest.metrics import metrics, return_metrics
@@ -18,7 +17,7 @@ from .execution import ledger, sized
 from ..validation.benchmark import compare
 from ..validation.gates import gate_report
 from ..validation.holdout import holdout_table, sharpe_difference_t
-from ..validation.sensitivity import break_even_cost, plot_sensitivity, sensitivity
+from ..validation.sensitivity import break_even_cost, sensitivity
 from ..workbench.handoff import Phase
 
 # %% ../../nbs/phases/08_validation.ipynb #dc85bf57

@@ -41,7 +41,8 @@ def holdout_split(
     if not index.is_monotonic_increasing or index.has_duplicates: raise AlignmentError("index: the decision timestamps are not strictly increasing.")
     before, after = index[:-n], index[-n:]
     if spans is None: return Holdout(before, before[:0], after)
-    if len(before.difference(spans.index)): raise AlignmentError(f"spans: decision {before.difference(spans.index)[0]} has no label interval ({len(before.difference(spans.index))} of {len(before)}).")
+    lacking = before.difference(spans.index)
+    if len(lacking): raise AlignmentError(f"spans: decision {lacking[0]} has no label interval ({len(lacking)} of {len(before)}).")
     known = (spans.loc[before, "label_end"] <= after[0]).to_numpy()
     return Holdout(before[known], before[~known], after)
 

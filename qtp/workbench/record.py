@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.certificate import Certificate
-from ..core.files import file_hash, read_json
+from ..core.files import read_json
 from ..monitoring.promotion import promote
 from .handoff import Phase, phase_number, read_handoff, road_of
 
