@@ -45,28 +45,39 @@ class Home:
         return done
 
     def kill_in(self, phase, after, *args):
-        "Start `qtp`, wait until a phase has begun, then `after` seconds more, and kill it with all it started."
+        "Start `qtp`, wait until a phase has begun, then `after` seconds more, and end it with kill -9; the run's folder."
+        known = {log: log.stat().st_size for log in self.logs()}
         process = subprocess.Popen([sys.executable, "-m", "qtp.workbench.cli", *map(str, args)], env=self.env, cwd=self.path, start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        run_dir = self.wait_for(phase, process)
+        run_dir = self.wait_for(phase, process, known)
         time.sleep(after)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         return run_dir
 
-    def wait_for(self, phase, process, limit=300):
+    def wait_for(self, phase, process, known, limit=300):
         until = time.monotonic() + limit
         while time.monotonic() < until and process.poll() is None:
-            for log in self.reports.glob("*/*/run.jsonl"):
-                started = [e for e in events(log.parent) if e.get("event") == "phase_start"]
-                if started and started[-1].get("phase") == phase: return log.parent
+            for log in self.logs():
+                if any(e.get("event") == "phase_start" and e["phase"] == phase for e in events(log.parent, known.get(log, 0))): return log.parent
             time.sleep(0.02)
         raise AssertionError(f"phase {phase} did not begin: exit code {process.poll()}")
 
+    def logs(self): return list(self.reports.glob("*/*/run.jsonl"))
 
-def events(run_dir):
-    "Whole lines of a run's log."
-    return [json.loads(line) for line in (run_dir/"run.jsonl").read_text().splitlines() if line.endswith("}")]
+    def processes(self):
+        "Ids of the processes that work for this home."
+        mark, found = f"QTP_HOME={self.path}".encode(), []
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            try: named = mark in environment.read_bytes().split(b"\0")
+            except OSError: continue         # another user's, or just gone
+            if named: found.append(int(environment.parent.name))
+        return found
+
+
+def events(run_dir, skip=0):
+    "Whole lines of a run's log, from a byte on."
+    return [json.loads(line) for line in (run_dir/"run.jsonl").read_bytes()[skip:].decode().splitlines() if line.endswith("}")]
 
 
 def handoff(run_dir, number):
