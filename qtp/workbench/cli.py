@@ -55,7 +55,7 @@ def _panel(text, title, colour):
 # %% ../../nbs/workbench/08_cli.ipynb #c33dc225
 @app.command(epilog=CODES)
 def run(
-    files: Annotated[Optional[list[Path]], typer.Argument(metavar="[EXPERIMENT.yaml]...", help="Experiments; see `params/`.")] = None,
+    files: Annotated[Optional[list[Path]], typer.Argument(metavar="EXPERIMENT.yaml", help="Experiments; see `params/`.")] = None,
     param: Overrides = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="How many experiments run side by side.")] = 1,
     resume: Annotated[Optional[Path], typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR at the first phase that is not done or no longer current.")] = None,
@@ -65,6 +65,8 @@ def run(
     """Run experiments from data to report.
 
     A run leaves executed notebooks, pages, hand-offs and [bold]index.html[/] in reports/DATE/TIME-NAME, and records in MLflow.
+
+    Example: qtp run params/quick.yaml -p models.horizon=10
     """
     with _refusals():
         if bool(files) == bool(resume): raise typer.BadParameter("name one or more experiments, or `--resume DIR`.")
@@ -140,7 +142,10 @@ def phase(
     run: RunFolder,
     param: Overrides = None,
 ):
-    "Run one phase again from the hand-offs before it; later phases become stale."
+    """Run one phase again from the hand-offs before it; later phases become stale.
+
+    Example: qtp phase 05 --run reports/2024-03-28/201500-quick -p models.horizon=10
+    """
     from qtp.workbench.runner import live_progress, run_phase
     with _refusals(), live_progress() as progress: result = run_phase(name, run, tuple(param or ()), progress=progress)
     _summary(result)
@@ -152,7 +157,10 @@ def runs(
     reports: Annotated[Optional[Path], typer.Option("--reports", metavar="DIR", help="Folder that holds the dated folders.")] = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many, the latest first.")] = 20,
 ):
-    "List runs: when, name, status, Sharpe, IC, gates."
+    """List runs: when, name, status, Sharpe, IC, gates.
+
+    Example: qtp runs -n 5
+    """
     with _refusals():
         from qtp.workbench.reproduce import import_settings, list_runs
         found = list_runs(reports or import_settings().reports_dir)
@@ -168,7 +176,10 @@ def reproduce(
     run_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
     keep: Annotated[bool, typer.Option("--keep", help="Keep the second execution even if it is identical.")] = False,
 ):
-    "Execute a run again in a scratch folder and demand identical data, metrics and verdicts."
+    """Execute a run again in a scratch folder and demand identical data, metrics and verdicts.
+
+    Example: qtp reproduce reports/2024-03-28/201500-quick
+    """
     with _refusals():
         from qtp.workbench.reproduce import reproduce as again
         from qtp.workbench.runner import live_progress
@@ -183,8 +194,11 @@ def reproduce(
 
 
 @app.command(epilog=CODES)
-def params(section: Annotated[Optional[str], typer.Argument(metavar="[PHASE]", help="Only this section.")] = None):
-    "List every parameter that an experiment may set."
+def params(section: Annotated[Optional[str], typer.Argument(metavar="PHASE", help="Only this section.")] = None):
+    """List every parameter that an experiment may set.
+
+    Example: qtp params models
+    """
     with _refusals():
         from qtp.workbench.experiment import describe_parameters
         from qtp.workbench.handoff import phase_name
@@ -194,7 +208,10 @@ def params(section: Annotated[Optional[str], typer.Argument(metavar="[PHASE]", h
 
 @app.command(epilog=CODES)
 def doctor():
-    "Say what is installed, configured and missing, with a remedy each."
+    """Say what is installed, configured and missing, with a remedy each.
+
+    Example: qtp doctor
+    """
     with _refusals():
         from qtp.workbench.doctor import doctor as look
         found = look()
@@ -202,8 +219,5 @@ def doctor():
     raise typer.Exit(int((found["state"] == "missing").any()))
 
 # %% ../../nbs/workbench/08_cli.ipynb #16425fc8
-#| eval: false
-#| eval: false
-#| eval: false
 #| eval: false
 if __name__ == "__main__": app()
