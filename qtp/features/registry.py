@@ -64,6 +64,7 @@ def feature(
     _check_declaration(declared)
     _check_duplicate(declared)
     before = REGISTRY.get(declared.name)
+    if before is not None and _in_notebook(function) and not _in_notebook(before.function): return function   # the imported module stays the one that counts
     REGISTRY[declared.name] = declared
     try: _check_acyclic(declared.name, ())
     except FeatureError:
@@ -114,6 +115,9 @@ def _check_duplicate(f):
     if old is None or old.function.__module__ == f.function.__module__ or _same(old.function, f.function): return
     raise FeatureError(f"{f.name}: is registered already by {old.function.__module__}, and {f.function.__module__} declares another function of that name. "
                        f"Rename one, or call `REGISTRY.pop({f.name!r})` first if it shall be replaced.")
+
+
+def _in_notebook(function): return function.__module__ == "__main__"
 
 
 def _same(a, b): return source_of(a) == source_of(b) or (a.__code__.co_code, a.__code__.co_names) == (b.__code__.co_code, b.__code__.co_names)
