@@ -199,7 +199,7 @@ def spec(
 
 
 def _registered(name):
-    if name not in REGISTRY: load_families()
+    if name not in REGISTRY or _in_notebook(REGISTRY[name].function): load_families()
     if name in REGISTRY: return REGISTRY[name]
     raise FeatureError(f"feature `{name}` is not registered. {nearest(str(name), REGISTRY)}")
 
