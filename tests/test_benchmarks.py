@@ -1,0 +1,21 @@
+"""The benchmarks run; what they measure is for `make bench`."""
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+SMALL = ("bench_planted", "bench_road")   # the others take minutes even when small; what they prove is tested in tests/
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("benchmarks/bench_*.py")), ids=lambda p: p.stem)
+def test_help(file):
+    done = subprocess.run([sys.executable, file, "--help"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "--small" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small(name):
+    done = subprocess.run([sys.executable, ROOT/"benchmarks"/f"{name}.py", "--small"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"bench_planted": "found", "bench_road": "warm"}[name] in done.stdout
