@@ -8,6 +8,7 @@ __all__ = ['BAR_COLUMNS', 'STAMPS', 'SIDE_TABLES', 'SUFFIXES', 'FILE_NAME', 'Pro
            'SimulatedProvider', 'make_provider']
 
 # %% ../../nbs/data/05_providers.ipynb #2f0f47fb
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -35,7 +36,7 @@ SIDE_TABLES = {"actions": ["asset_id", "ex_date", "split_ratio", "cash_dividend"
                "shares": ["asset_id", "date", "shares"]}
 
 
-class Provider:
+class Provider(ABC):
     "Base of every source: declares `name`, `stamp`, `adjustment`, `zone` and `bar`, and yields tables as the source sent them."
     name: str                  # how the source is called in records
     stamp: str                 # what a stamp means: "session", "start" or "end"
@@ -43,9 +44,9 @@ class Provider:
     zone: str | None = None    # zone of naive stamps; session dates need none
     bar: str = "1d"            # length of a bar
 
+    @abstractmethod
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Long bars of some assets (None: all) with session dates in [start, end]; `timestamp` as the source stamps it."
-        raise NotImplementedError
 
     def actions(self) -> pd.DataFrame:
         "Splits and cash dividends by ex-session; `announced` may say when they became known."

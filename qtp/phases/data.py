@@ -22,7 +22,7 @@ from ..workbench.handoff import Phase
 
 # %% ../../nbs/phases/02_data.ipynb #af49f9a3
 OPTIONS = {"simulated": ("n_assets", "start", "end", "seed", "signal_ic", "defects"), "sample": (),
-           "file": ("path", "stamp", "adjustment", "columns", "zone", "actions_path", "membership_path", "symbols_path", "sectors_path")}
+           "file": ("path", "stamp", "adjustment", "columns", "zone", "actions_path", "membership_path", "symbols_path", "sectors_path", "shares_path")}
 
 
 def provider_options(
@@ -65,7 +65,7 @@ MEASURES = {"dollar volume": "adv", "volatility": "realized_vol", "trendiness": 
 
 
 def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_ic, defects, path, stamp, adjustment, columns, zone,
-        actions_path, membership_path, symbols_path, sectors_path, max_bad, top_k, top_k_window, top_k_every):
+        actions_path, membership_path, symbols_path, sectors_path, shares_path, max_bad, top_k, top_k_window, top_k_every):
     "Read, check and store bars, and choose the universe as of each session."
     phase = Phase.open("data", run_dir, locals())
     scope = phase.upstream("scope").parameters

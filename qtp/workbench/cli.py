@@ -17,8 +17,7 @@ import typer
 CODES = ("Exit codes: 0 done (a failed gate is a finding, not a failure) · 1 a phase failed, a required gate failed, or a reproduction differs · "
          "2 input refused · 3 an audit failed: something looks ahead · 4 done, but a page or the MLflow record could not be written · 130 interrupted.")
 
-app = typer.Typer(help="Research on US equities, from market data to rankings, with the proof that nothing looked ahead.", epilog=CODES,
-                  no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(epilog=CODES, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 Overrides = Annotated[Optional[list[str]], typer.Option(
     "-p", "--param", metavar="SECTION.KEY=VALUE", help="Override a parameter; the value is YAML, dots go deeper. May be repeated.")]
@@ -27,6 +26,7 @@ RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of
 
 @app.callback(invoke_without_command=True)
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False):
+    "Research on US equities, from market data to rankings, with the proof that nothing looked ahead."
     if version:
         import qtp
         print(f"qtp {qtp.__version__}")
@@ -219,5 +219,6 @@ def doctor():
     raise typer.Exit(int((found["state"] == "missing").any()))
 
 # %% ../../nbs/workbench/08_cli.ipynb #16425fc8
+#| eval: false
 #| eval: false
 if __name__ == "__main__": app()
