@@ -279,9 +279,10 @@ def described(thing, path, index):
 def arguments(thing, path, index):
     try: known = docments(thing, full=True, returns=True)
     except (TypeError, ValueError, OSError): return ""
-    rows = [argument(name, known[name]) for name in known if name not in ("self", "cls", "return")]
+    said = lambda a: a["docment"] or a["anno"] not in (inspect.Parameter.empty, None)
+    rows = [argument(name, known[name]) for name in known if name not in ("self", "cls", "return") and said(known[name])]
     back = known.get("return")
-    if back and (back["docment"] or back["anno"] not in (inspect.Parameter.empty, None)):
+    if back and said(back):
         rows.append(f'<dt class="returns">returns<small>{kind(back["anno"])}</small></dt><dd>{words(back["docment"])}</dd>')
     return '<dl class="args">' + "".join(rows) + "</dl>" if rows else ""
 
