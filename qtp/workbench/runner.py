@@ -326,7 +326,7 @@ def _run(run_dir, experiment, names, settings, progress, clock, skip, road, give
             journal.update(status="interrupted")
             journal.event("run_end", status="interrupted")
             raise
-        known = before.get("status") == "done" and not before.get("problems") and set(states.values()) == {"skipped"}
+        known = before.get("settled") and set(states.values()) == {"skipped"}
         return _finish(journal, settings, road, states, failed, [p.result() for p in pages], started, known)
 
 
@@ -372,7 +372,7 @@ def _finish(journal, settings, road, states, failed, problems, started, known):
     if failed: journal.event("failure", **failed)
     problems = [p for p in [*problems, *([] if known else _left_behind(journal, settings))] if p]
     for text in problems: journal.event("problem", text=text)
-    journal.update(problems=problems or None)
+    journal.update(problems=problems or None, settled=not problems)     # until then, `--resume` writes index and record again
     journal.event("run_end", status=status, seconds=seconds)
     found = [read_handoff(run_dir, p).verdicts.assign(phase=p) for p in there]
     verdicts = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["check", "threshold", "value", "pass", "gate", "phase"])
@@ -400,7 +400,7 @@ def _record(run_dir, experiment, settings, road, clock, before):
             "experiment": value_hash(experiment.sections), "source": experiment.source, "started": clock().isoformat(), **keep, "status": "running",
             "pid": os.getpid(), "host": platform.node(), "profile": settings.profile, "threads": settings.threads, "home": str(Path(settings.home).resolve()),
             "road": {"folder": str(road.folder), "names": list(road.names), "package": road.package}, "code": _code(), "finished": None, "elapsed": None,
-            "failed": None, "problems": None, "packages": {p: metadata.version(p) for p in PACKAGES}, "python": platform.python_version()}
+            "failed": None, "problems": None, "settled": None, "packages": {p: metadata.version(p) for p in PACKAGES}, "python": platform.python_version()}
 
 
 def _code():
