@@ -1,7 +1,7 @@
 """The whole proof of resuming: kill -9 at three random instants in each of the phases data, models and backtest, in one run.
 
-Each kill is followed by `--resume`, which the next kill ends. The survivor must have the metrics, fingerprints, verdicts, lake, database and
-MLflow records of a run that was left alone. Exit code 1 if it has not.
+Each kill is followed by `--resume`, which the next kill ends. A last one falls after phase 10, while index and MLflow record are written. The
+survivor must have the metrics, fingerprints, verdicts, lake, database and MLflow records of a run that was left alone. Exit code 1 if it has not.
 """
 import argparse
 import sys
@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/"tests"))
 from conftest import Home  # noqa: E402
 from test_kill import PHASES_KILLED, check_same, instants, kill_chain  # noqa: E402
+
+from qtp.core.files import read_json  # noqa: E402
 
 
 def main():
@@ -31,6 +33,7 @@ def prove(folder, asked):
     run = next(homes[0].reports.glob("*/*-tiny"))
     print(f"undisturbed {time.monotonic() - started:6.1f} s")
     at = instants(run, PHASES_KILLED[:1] if asked.small else PHASES_KILLED, 1 if asked.small else asked.each, asked.seed)
+    if not asked.small: at.append(("monitor", read_json(run/"run.json")["phases"]["monitor"]["seconds"] + 0.4))
     survivor = kill_chain(homes[1], homes[1].experiment(), at, tell=lambda text: print(f"{time.monotonic() - started:8.1f} s  {text}", flush=True))
     try: check_same((homes[0], run), (homes[1], survivor))
     except AssertionError as e:
