@@ -35,8 +35,8 @@ def main():
     parser.add_argument("--small", action="store_true", help="one seed of a small market, to see that everything works; nothing is judged")
     asked = parser.parse_args()
     market, features = (SMALL, FEW) if asked.small else (FULL, [])
-    seeds = asked.seeds[:1] if asked.small else asked.seeds
-    rows = [found for ic in (asked.signal_ic, 0.0) for seed in seeds for found in walk({**market, "seed": seed, "signal_ic": ic}, features)]
+    seeds, ics = (asked.seeds[:1], [asked.signal_ic]) if asked.small else (asked.seeds, [asked.signal_ic, 0.0])
+    rows = [found for ic in ics for seed in seeds for found in walk({**market, "seed": seed, "signal_ic": ic}, features)]
     if asked.small: return 0
     return judge(pd.DataFrame(rows))
 
