@@ -2,7 +2,7 @@
 
 Simulated markets of seeds that nobody tuned on, with a rank IC of 0.06 planted and with none, go from data to models (functions, no notebooks). For
 each: the rank IC that the planted component itself attains on the test sessions, and the out-of-sample rank IC of a ridge and of LightGBM, with its
-95 % interval (Newey-West, lag of the horizon). At the end the mean over seeds with its interval (Student t). The criterion, for ridge: the planted IC
+95 % interval (Newey-West, two horizons of lags). At the end the mean over seeds with its interval (Student t). The criterion, for ridge: the planted IC
 lies in the interval of the mean, and zero does where nothing was planted. Exit code 1 if it does not hold.
 """
 import argparse

@@ -95,7 +95,7 @@ def ic_summary(
     """
     if horizon < 1: raise ParameterError(f"horizon: found {horizon}, expected a whole number of sessions from 1.")
     mean, std, n = ic_series.mean(), ic_series.std(), int(ic_series.notna().sum())
-    error = hac_error(ic_series, horizon - 1)
+    error = hac_error(ic_series, 2 * horizon)
     t = mean / error if error > 0 else np.nan
     return pd.Series({"mean": mean, "std": std, "icir": mean / std if std > 0 else np.nan, "t_hac": t,
                       "p_hac": erfc(abs(t) / sqrt(2)) if t == t else np.nan, "n": float(n)}, name=ic_series.name)

@@ -284,7 +284,7 @@ DEFAULT_FEATURES = (
     {"realized_vol": {"window": 20}}, {"parkinson_vol": {"window": 20}}, {"return_skew": {"window": 60}}, {"return_kurt": {"window": 60}},
     {"vol_percentile": {"window": 20}}, {"vol_ratio": {"short": 5, "long": 60}},
     {"adv": {"window": 20}}, {"amihud": {"window": 20}}, {"turnover": {"window": 20}}, {"volume_shock": {"window": 20}},
-    {"money_flow": {"window": 10}}, {"price_volume_corr": {"window": 20}},
+    {"money_flow": {"window": 10}}, {"money_flow_ewm": {"half_life": 5}}, {"price_volume_corr": {"window": 20}},
     {"trend_slope": {"window": 20}}, {"trend_r2": {"window": 20}}, {"efficiency_ratio": {"window": 20}}, {"hurst": {"window": 120}},
     {"market_beta": {"window": 60}}, {"residual_momentum": {"window": 60}}, {"idio_vol": {"window": 60}},
 )
