@@ -30,7 +30,7 @@ HORIZON = 5
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(101, 109)), help="of the markets")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(201, 209)), help="of the markets")
     parser.add_argument("--signal-ic", type=float, default=0.06, help="rank IC to plant")
     parser.add_argument("--small", action="store_true", help="one seed of a small market, to see that everything works; nothing is judged")
     asked = parser.parse_args()
