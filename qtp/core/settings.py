@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     engine: Literal["local", "dask"] = "local"           # what computes features
     memory_gb: float = Field(4.0, gt=0)                  # most memory a job may take, GiB
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)  # threads of numba, BLAS and the boosters
-    api_key: SecretStr = SecretStr("")                   # data vendor's key; printed as stars
+    alpaca_key: SecretStr = SecretStr("")                # Alpaca's key id; every key is printed as stars
+    alpaca_secret: SecretStr = SecretStr("")             # Alpaca's secret key
+    alphavantage_key: SecretStr = SecretStr("")          # Alpha Vantage's key
+    polygon_key: SecretStr = SecretStr("")               # Polygon's key
+    fred_key: SecretStr = SecretStr("")                  # FRED's key
 
     @model_validator(mode="after")
     def _fill(self):
