@@ -4,16 +4,15 @@
 
 # %% auto #0
 __all__ = ['DF', 'CUT', 'ARCH', 'PERSISTENCE', 'OVERNIGHT', 'MARKET_VOL', 'SECTOR_VOL', 'OWN_VOL', 'DRIFT', 'SECTORS', 'DECAY',
-           'USUAL', 'CLIP', 'LATE', 'GONE', 'HALT', 'DIVIDEND_AHEAD', 'SPLIT_AHEAD', 'five_sessions', 'planted_signal',
-           'Market', 'simulate_market']
+           'USUAL', 'CLIP', 'LATE', 'GONE', 'HALT', 'DIVIDEND_AHEAD', 'SPLIT_AHEAD', 'FIELDS', 'five_sessions',
+           'planted_signal', 'Intraday', 'Market', 'simulate_market', 'simulate_sessions']
 
 # %% ../../nbs/data/02_simulate.ipynb #3513a7da
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from ..core.errors import ParameterError, nearest
 from .calendar import Calendar
@@ -87,11 +86,21 @@ def _pressure(high, low, close, volume, usual):
     return -place * np.sqrt(ratio)
 
 
+def _ranks(values):
+    "Ranks from 1; equal values share the mean of theirs."
+    order = np.argsort(values, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
+    until = np.r_[first[1:], len(values)]
+    out = np.empty(len(values))
+    out[order] = np.repeat(0.5*(first + 1 + until), until - first)
+    return out
+
+
 def _normal_scores(values):
     "Normal scores of the finite values, scaled to variance one; 0 for the others."
     out, known = np.zeros(len(values)), np.isfinite(values)
     if known.sum() < 3: return out
-    scores = ndtri((rankdata(values[known]) - 0.5) / known.sum())
+    scores = ndtri((_ranks(values[known]) - 0.5) / known.sum())
     out[known] = scores / max(scores.std(), 1e-12)
     return out
 
@@ -229,14 +238,14 @@ class _Walk:
         self.x[t] = (DECAY * self.x[t-1] if t else 0) + np.sqrt(1 - DECAY**2) * e
 
 # %% ../../nbs/data/02_simulate.ipynb #0f141cc1
-def _ranges(rng, day, vol, bars_a_session, keep):
-    "Highest and lowest price of every session relative to its open, and the paths where they are wanted."
-    high, low, paths = np.empty_like(day), np.empty_like(day), []
+def _ranges(rng, day, vol, bars_a_session):
+    "Highest and lowest price of every session relative to its open, and the generator's state before it, from which its path is drawn again."
+    high, low, states = np.empty_like(day), np.empty_like(day), []
     for t, n_bars in enumerate(bars_a_session):
+        states.append(rng.bit_generator.state)
         path = _session_path(rng, day[t], vol[t], n_bars)
         high[t], low[t] = path[1].max(axis=1), path[2].min(axis=1)
-        if keep: paths.append(path)
-    return high, low, paths
+    return high, low, states
 
 
 def _walk(rng, noise, ranges, lives, volume, strength, scale, price):
@@ -251,11 +260,70 @@ def _walk(rng, noise, ranges, lives, volume, strength, scale, price):
         walk.announce(rng, t, listed[t], pays, offset)
     return walk
 
+# %% ../../nbs/data/02_simulate.ipynb #5a1de0c2
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+class Intraday:
+    "Five-minute bars of a simulated market, drawn when they are asked for; what is kept in between is one number an asset and session."
+
+    def __init__(self,
+        walk,                # the sessions as they went
+        noise,               # of `_noise`: returns and volatilities from open to close are used
+        states: list,        # state of the generator before each session's path
+        seeds: tuple,        # `SeedSequence`s of volumes and of defects
+        assets: pd.Index,    # names, one a column of `walk`
+        closes: pd.DatetimeIndex,  # close of each session, UTC
+        calendar: Calendar,  # exchange of these sessions
+    ):
+        self._walk, self._day, self._vol, self._states = walk, noise[1], noise[2], states
+        self.assets, self.closes, self._ends = assets, closes, [calendar.bar_ends(d) for d in calendar.date_of(closes)]
+        self._month_of = calendar.date_of(closes).to_period("M")
+        self.months = self._month_of.unique()                                   # months with a session, in order
+        self._volume_seeds, self._damage_seeds = seeds[0].spawn(len(closes)), seeds[1].spawn(len(self.months))
+
+    def session(self, t: int) -> tuple:
+        "Positions of the assets that traded in session `t`, and by field their (assets, bars); an open is the close before, volumes add up."
+        rng, w, live = np.random.default_rng(0), self._walk, np.flatnonzero(np.isfinite(self._walk.close[t]))
+        rng.bit_generator.state = self._states[t]
+        path = _session_path(rng, self._day[t], self._vol[t], len(self._ends[t]))
+        close, high, low = (np.round(w.latent_open[t][live, None] * (1 + p[live]), 2) for p in path)
+        opened = np.hstack([w.open[t][live, None], close[:, :-1]])
+        share = _curve(close.shape[1], 2.0) * np.random.default_rng(self._volume_seeds[t]).lognormal(0, 0.3, close.shape)
+        until = np.cumsum(share, axis=1)
+        volume = np.diff(np.rint(until / until[:, -1:] * w.volume[t][live, None]), prepend=0, axis=1)
+        return live, dict(zip(FIELDS, (opened, high, low, close, volume)))
+
+    def month(self, month, defects: bool = False) -> tuple:
+        "Long bars of one month by asset and time, and the list of what was damaged (empty without `defects`)."
+        at = self._sessions(month)
+        bars = self._long(at, {f: np.empty((len(self.assets), sum(len(self._ends[t]) for t in at))) for f in FIELDS})
+        if not defects: return bars, _nothing_damaged()
+        return _damage(np.random.default_rng(self._damage_seeds[self.months.get_loc(month)]), bars, "5min")
+
+    def rows(self, month) -> int:
+        "Bars of one month before any damage, counted without drawing them."
+        return int(sum(np.isfinite(self._walk.close[t]).sum() * len(self._ends[t]) for t in self._sessions(month)))
+
+    def _sessions(self, month): return np.flatnonzero(self._month_of == month)
+
+    def _long(self, at, cubes):
+        "Fill (assets, bars of the month) session by session, then flatten what traded."
+        traded, here = np.zeros(cubes["open"].shape, bool), 0
+        for t in at:
+            live, fields = self.session(t)
+            span = slice(here, here + len(self._ends[t]))
+            traded[live, span], here = True, span.stop
+            for name, values in fields.items(): cubes[name][live, span] = values
+        ends = np.broadcast_to(np.concatenate([self._ends[t].asi8 for t in at]), traded.shape)[traded]
+        keys = {"timestamp": pd.DatetimeIndex(ends.view("M8[us]"), tz="UTC"), "asset_id": self.assets.repeat(traded.sum(axis=1))}
+        return pd.DataFrame(keys | {name: values[traded] for name, values in cubes.items()})
+
 # %% ../../nbs/data/02_simulate.ipynb #0e775628
 @dataclass(frozen=True)
 class Market:
     "A simulated market: what a vendor sends, and the truth that no vendor knows."
-    bars: pd.DataFrame        # long, RAW as traded: timestamp (session date; for 5min the bar's end, UTC), asset_id, open, high, low, close, volume
+    bars: pd.DataFrame        # long, RAW as traded: timestamp (session date; for 5min the bar's end, UTC, months in order), asset_id, open, high, low, close, volume
     actions: pd.DataFrame     # long: asset_id, timestamp (announced), event_time, effective (open of the ex-session), split_ratio, cash_dividend, source
     membership: pd.DataFrame  # spells: asset_id, start_date, end_date (first date no longer a member; NaT while still in)
     symbols: pd.DataFrame     # asset_id, first_session, last_session (closes, UTC; NaT while listed), delisting_return (decimal), reason
@@ -286,25 +354,45 @@ def simulate_market(
 
     Raises `ParameterError` for an impossible parameter.
     """
+    if freq not in ("1d", "5min"): raise ParameterError(f"freq: found {freq!r}. {nearest(freq, ['1d', '5min'])}")
+    market, intraday, rng = simulate_sessions(n_assets, start, end, seed, signal_ic, horizon)
+    if freq == "1d": bars, damaged = _damage(rng, market.bars, freq) if defects else (market.bars, market.defects)
+    else: bars, damaged = (pd.concat(parts, ignore_index=True) for parts in zip(*(intraday.month(m, defects) for m in intraday.months)))
+    return replace(market, bars=bars, defects=damaged)
+
+
+def simulate_sessions(
+    n_assets: int,     # as for `simulate_market`, as are the others
+    start: str,        # first date
+    end: str,          # last date
+    seed: int,         # same seed, same market
+    signal_ic: float,  # attainable mean rank IC
+    horizon: int,      # sessions that it refers to
+) -> tuple:            # the daily `Market`, its `Intraday` bars, and the generator of daily defects
+    """A market at both frequencies: daily bars whole, five-minute bars when asked for.
+
+    Raises `ParameterError` for an impossible parameter.
+    """
     calendar = Calendar()
     closes = calendar.closes(start, end)
-    _check_parameters(n_assets, len(closes), freq, signal_ic, horizon)
+    _check_parameters(n_assets, len(closes), signal_ic, horizon)
     rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)]
     n_sessions, size = len(closes), rngs[0].standard_normal(n_assets) * 1.2
     noise = _noise(rngs[1], n_sessions, n_assets, size)
     bars_a_session = ((closes - calendar.open_of(closes)) // pd.Timedelta("5min")).to_numpy()
-    ranges = _ranges(rngs[2], noise[1], noise[2], bars_a_session, keep=freq == "5min")
+    ranges = _ranges(rngs[2], noise[1], noise[2], bars_a_session)
     lives, scale = _lives(rngs[3], n_sessions, n_assets), noise[3].mean(axis=1)
     strength = _strength(rngs[4], *noise[:2], lives[2], scale, signal_ic, horizon)
     price = 60 * np.exp(0.6 * rngs[0].standard_normal(n_assets))
     shares = 5e9 * np.exp(size) / price
     volume = _volumes(rngs[5], noise[4], size, shares, bars_a_session < 78)
     walk = _walk(rngs[6], noise, ranges, lives, volume, strength, scale, price)
-    return _market(rngs, walk, lives, noise[5], shares, ranges[2], calendar, closes, freq, signal_ic, horizon, defects)
+    market = _market(rngs, walk, lives, noise[5], shares, calendar, closes, signal_ic, horizon)
+    seeds = rngs[5].bit_generator.seed_seq, rngs[7].bit_generator.seed_seq
+    return market, Intraday(walk, noise, ranges[2], seeds, market.signal.columns, closes, calendar), rngs[7]
 
 
-def _check_parameters(n_assets, n_sessions, freq, signal_ic, horizon):
-    if freq not in ("1d", "5min"): raise ParameterError(f"freq: found {freq!r}. {nearest(freq, ['1d', '5min'])}")
+def _check_parameters(n_assets, n_sessions, signal_ic, horizon):
     if n_assets < 1: raise ParameterError(f"n_assets: found {n_assets}, expected at least 1.")
     if not 0 <= signal_ic <= 0.3: raise ParameterError(f"signal_ic: found {signal_ic}, expected 0 to 0.3.")
     if horizon < 1: raise ParameterError(f"horizon: found {horizon}, expected at least 1 session.")
@@ -313,18 +401,17 @@ def _check_parameters(n_assets, n_sessions, freq, signal_ic, horizon):
         raise ParameterError(f"signal_ic: a cross-section of {n_assets} cannot carry a rank IC of {signal_ic}. Set signal_ic=0, or n_assets to 3 or more.")
 
 # %% ../../nbs/data/02_simulate.ipynb #b5c45c0e
-def _market(rngs, walk, lives, sector, shares, paths, calendar, closes, freq, signal_ic, horizon, defects):
+def _market(rngs, walk, lives, sector, shares, calendar, closes, signal_ic, horizon):
     "Collect what the walk left behind in the shapes of a vendor."
-    n = len(sector)
-    assets = pd.Index([f"SIM{i:03d}" for i in range(n)], name="asset_id")
+    assets = pd.Index([f"SIM{i:03d}" for i in range(len(sector))], name="asset_id")
     opens, dates = calendar.open_of(closes), calendar.date_of(closes)
-    bars = _daily_bars(walk, assets, dates) if freq == "1d" else _intraday_bars(rngs[5], walk, paths, assets, dates, calendar)
-    damaged = pd.DataFrame({"defect": [], "asset_id": [], "timestamp": [], "field": []}, dtype=object)
-    if defects: bars, damaged = _damage(rngs[7], bars, freq)
     signal = pd.DataFrame(np.where(lives[2], walk.x, np.nan), closes, assets)
-    return Market(bars, _actions(walk, assets, closes, opens), _membership(rngs[3], lives, assets, dates), _symbols(rngs[3], lives, assets, closes),
-                  pd.Series([SECTORS[s] for s in sector], assets, name="sector"), _shares(rngs[0], walk, lives, shares, assets, opens),
-                  signal, float(signal_ic), horizon, damaged)
+    return Market(_daily_bars(walk, assets, dates), _actions(walk, assets, closes, opens), _membership(rngs[3], lives, assets, dates),
+                  _symbols(rngs[3], lives, assets, closes), pd.Series([SECTORS[s] for s in sector], assets, name="sector"),
+                  _shares(rngs[0], walk, lives, shares, assets, opens), signal, float(signal_ic), horizon, _nothing_damaged())
+
+
+def _nothing_damaged(): return pd.DataFrame({"defect": [], "asset_id": [], "timestamp": [], "field": []}, dtype=object)
 
 
 def _daily_bars(walk, assets, dates):
@@ -332,23 +419,6 @@ def _daily_bars(walk, assets, dates):
     rows, cols = np.nonzero(np.isfinite(walk.close))
     keys = {"timestamp": dates[rows], "asset_id": assets[cols]}
     return pd.DataFrame(keys | {name: getattr(walk, name)[rows, cols] for name in names})
-
-
-def _intraday_bars(rng, walk, paths, assets, dates, calendar):
-    "Five-minute bars of every session; open of each is the close of the one before, volumes add up to the session's."
-    parts = []
-    for t, path in enumerate(paths):
-        live = np.flatnonzero(np.isfinite(walk.close[t]))
-        level = walk.latent_open[t][live, None]
-        close, high, low = (np.round(level * (1 + p[live]), 2) for p in path)
-        opened = np.hstack([walk.open[t][live, None], close[:, :-1]])
-        share = _curve(close.shape[1], 2.0) * rng.lognormal(0, 0.3, close.shape)
-        volume = np.diff(np.rint(np.cumsum(share, axis=1) / share.sum(axis=1, keepdims=True) * walk.volume[t][live, None]), prepend=0, axis=1)
-        ends = calendar.bar_ends(dates[t])
-        fields = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
-        keys = {"timestamp": ends.repeat(len(live)), "asset_id": np.tile(assets[live], len(ends))}
-        parts.append(pd.DataFrame(keys | {k: v.T.ravel() for k, v in fields.items()}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def _actions(walk, assets, closes, opens):
