@@ -305,7 +305,10 @@ class Intraday:
         "Bars of one month before any damage, counted without drawing them."
         return int(sum(np.isfinite(self._walk.close[t]).sum() * len(self._ends[t]) for t in self._sessions(month)))
 
-    def _sessions(self, month): return np.flatnonzero(self._month_of == month)
+    def _sessions(self, month):
+        at = np.flatnonzero(self._month_of == month)
+        if len(at): return at
+        raise ParameterError(f"month: found {month}, expected a month with a session, {self.months[0]} to {self.months[-1]}.")
 
     def _long(self, at, cubes):
         "Fill (assets, bars of the month) session by session, then flatten what traded."
