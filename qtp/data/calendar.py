@@ -311,13 +311,13 @@ def _refuse_edge(frame, code, stamps, edge, calendar, convention, bar, strict):
 def _sessions_against(frame, code, stamps, edge, calendar, convention, bar):
     "How many sessions of assets contradict the convention, and how many show an edge at all."
     days, local = pd.factorize(_local_days(stamps, calendar))
-    _, opens, closes, _ = _day(stamps, calendar)
-    around = np.asarray((stamps < opens) | (stamps > closes)) & (bar != "1d")
+    first, opens, closes, last = _day(stamps, calendar)
+    around, beyond = (np.asarray((stamps < low) | (stamps > high)) & (bar != "1d") for low, high in ((opens, closes), (first, last)))
     telling = ((edge != 0) | around)[code]
     part, asset = code[telling], pd.factorize(frame["asset_id"].array[telling])[0] if "asset_id" in frame else 0
-    facts = pd.DataFrame({"wrong": edge[part] == -1, "right": edge[part] == 1, "around": around[part], "late_wrong": edge[part] == -2, "late_right": edge[part] == 2})
+    facts = pd.DataFrame({"around": around[part], "beyond": beyond[part]} | {e: edge[part] == e for e in (-2, -1, 1, 2)})
     facts = facts.groupby(asset*len(local) + days[part]).any()
-    wrong, right = (facts[f"late_{x}"] | (facts[x] & ~facts["around"]) for x in ("wrong", "right"))
+    wrong, right = ((facts[e] & ~facts["around"]) | (facts[2*e] & ~facts["beyond"]) for e in (-1, 1))
     return int((wrong if convention == "end" else wrong & ~right).sum()), int((wrong | right).sum())
 
 # %% ../../nbs/data/01_calendar.ipynb #b1a7e0c7
