@@ -486,13 +486,20 @@ class SimulatedProvider(Provider):
     @cached_property
     def market(self):
         "The simulated market, with what is known about it by construction; its bars are daily ones whatever `freq`."
-        return self._stream.market if self.freq == "5min" else simulate_market(**self._options)
+        return self.stream.market if self.freq == "5min" else simulate_market(**self._options)
 
     @property
     def _options(self): return {k: v for k, v in asdict(self).items() if k != "freq"}
 
     @cached_property
-    def _stream(self): return stream_market(**self._options)
+    def stream(self):
+        "The same market in five-minute bars, month by month; see `stream_market`."
+        return stream_market(**self._options)
+
+    @property
+    def source(self) -> str:
+        "Name of this very market: every argument counts."
+        return f"simulated:{value_hash(asdict(self))[:12]}"
 
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Bars as traded."
@@ -502,12 +509,11 @@ class SimulatedProvider(Provider):
         "The same bars: daily ones in one part, five-minute ones month by month, drawn when asked for."
         daily = self.market.bars
         months = self._months(read_date(start, "start"), read_date(end, "end")) if self.freq == "5min" else []
-        parts = (self._stream.month(m) for m in months) if len(months) else [daily]
-        source = f"simulated:{value_hash(asdict(self))[:12]}"
-        return (part.assign(source=source) for part in pick_parts(parts, assets, start, end, self.zone, "simulated", daily["asset_id"].unique()))
+        parts = (self.stream.month(m) for m in months) if len(months) else [daily]
+        return (part.assign(source=self.source) for part in pick_parts(parts, assets, start, end, self.zone, "simulated", daily["asset_id"].unique()))
 
     def _months(self, start, end):
-        return [m for m in self._stream.months if (start is None or m.end_time >= start) and (end is None or m.start_time <= end)]
+        return [m for m in self.stream.months if (start is None or m.end_time >= start) and (end is None or m.start_time <= end)]
 
     def actions(self) -> pd.DataFrame: return self.market.actions
 
