@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['REASONS', 'BLANKED', 'log', 'KEPT_HEADERS', 'UNCACHED', 'RETRIED', 'TransportError', 'Again', 'Call', 'Reply',
            'check_key', 'Redactor', 'QueryKey', 'HeaderKey', 'Limits', 'TokenBucket', 'retry_after', 'Store',
-           'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches']
+           'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches', 'tabulate',
+           'to_dates', 'WebProvider']
 
 # %% ../../nbs/data/05a_transport.ipynb #560cc276
 import base64
@@ -37,6 +38,7 @@ from tenacity import Retrying, retry_if_result, stop_after_attempt, stop_any, wa
 
 from ..core.errors import DataError, ParameterError
 from ..core.files import read_json, value_hash, write_bytes, write_json
+from .providers import Provider
 
 # %% ../../nbs/data/05a_transport.ipynb #ef22551d
 class TransportError(DataError):
@@ -620,3 +622,101 @@ def batches(
     "Symbols in groups."
     names = list(dict.fromkeys(names))
     for i in range(0, len(names), size): yield names[i:i + size]
+
+# %% ../../nbs/data/05a_transport.ipynb #7ccae3ba
+def tabulate(
+    records,              # list of dicts, as in a reply
+    columns: dict,        # our name -> the source's field; every record must have it
+    source: str,          # provider and what was asked, for the message
+    optional: dict | None = None,  # our name -> field that may be missing in some records
+    numbers: Iterable[str] = (),   # our names that must be numbers (or missing, where optional)
+) -> pd.DataFrame:        # one row a record
+    """Records of a reply as a table.
+
+    Raises `DataError` naming field, row, what was found and what was expected.
+    """
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise DataError(f"{source}: found {type(records).__name__} ({str(records)[:60]!r}), expected a list of records. {_CHANGED}")
+    for i, record in enumerate(records):
+        missing = [theirs for theirs in columns.values() if record.get(theirs) is None]
+        if not missing: continue
+        raise DataError(f"{source}: row {i + 1} of {len(records)}, field {missing[0]!r} is missing, found {sorted(record)[:12]}, expected {list(columns.values())}. {_CHANGED}")
+    wanted = {**columns, **(optional or {})}
+    frame = pd.DataFrame({ours: [r.get(theirs) for r in records] for ours, theirs in wanted.items()}, columns=list(wanted))
+    return frame.assign(**{name: _number(frame[name], wanted[name], source) for name in numbers})
+
+
+_CHANGED = "The source changed its reply, or its plan leaves this out: compare the raw payload with its documentation."
+
+
+def _number(column, field_name, source):
+    out = pd.to_numeric(column, errors="coerce").astype(float)
+    bad = out.isna() & column.notna()
+    if not bad.any(): return out
+    row = int(bad.to_numpy().argmax())
+    raise DataError(f"{source}: row {row + 1} of {len(column)}, field {field_name!r}: found {column.iloc[row]!r}, expected a number ({bad.sum()} rows). {_CHANGED}")
+
+
+def to_dates(
+    column: pd.Series,   # texts as YYYY-MM-DD; None, "" and "None" are missing
+    source: str,         # provider and what was asked, for the message
+) -> pd.Series:          # datetime64[us], naive
+    """Dates of a reply.
+
+    Raises `DataError` naming the first text that is none.
+    """
+    text = column.astype("object").where(column.notna() & ~column.isin(["", "None"]), None)
+    out = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce").astype("datetime64[us]")
+    bad = out.isna() & text.notna()
+    if not bad.any(): return out
+    row = int(bad.to_numpy().argmax())
+    raise DataError(f"{source}: row {row + 1} of {len(column)}, field {column.name!r}: found {text.iloc[row]!r}, expected a date as YYYY-MM-DD ({bad.sum()} rows). {_CHANGED}")
+
+# %% ../../nbs/data/05a_transport.ipynb #e1d12d35
+@dataclass(frozen=True)
+class WebProvider(Provider):
+    """Base of sources that are asked by name over a `Transport`.
+
+    Raises `ParameterError` for a key that cannot be one.
+    """
+    key: SecretStr                       # as read from `.env`
+    folder: Path | str                   # data folder, which gets `raw/` and `cache/`
+    now: pd.Timestamp                    # instant of this ingestion, UTC
+    assets: tuple = ()                   # names asked for where a call names none
+    tickers: dict = field(default_factory=dict)  # our name -> the source's, where they differ
+    base_url: str = ""                   # where the source is; "" for its own address
+    limits: Limits | None = None         # pace, budget and patience; None for those of the free plan
+    ttl: str = "12h"                     # how long an answer about an open period is good
+    settle: str = "7D"                   # how long after its end a period may still change
+    refresh: bool = False                # True reads past the cache
+    clock: Callable = field(default=time.monotonic, repr=False)  # seconds, only ever growing
+    sleep: Callable = field(default=time.sleep, repr=False)      # waits some seconds
+
+    address = ""              # the source's own address
+    calls_a_minute = 60.0     # of the free plan
+    calls_a_day = None        # of the free plan
+    coverage = ""             # what it covers, in a sentence
+    needs_key = True          # False for sources that anybody may ask
+
+    def __post_init__(self):
+        object.__setattr__(self, "key", check_key(self.key, f"{self.name}_key"))
+
+    @cached_property
+    def transport(self) -> Transport:
+        "What every call goes through."
+        limits = self.limits or Limits(calls_a_minute=self.calls_a_minute, calls_a_day=self.calls_a_day)
+        return Transport(self.name, self.base_url or self.address, self.folder, self.now, self.signature(), limits=limits, refresh=self.refresh, clock=self.clock, sleep=self.sleep)
+
+    def signature(self):
+        "How the key is sent."
+        return HeaderKey("Authorization", self.key, "Bearer ")
+
+    def _asked(self, assets):
+        "Names to ask for, once each."
+        names = list(dict.fromkeys(self.assets if assets is None else assets))
+        if names: return names
+        raise ParameterError(f"{self.name}: no assets named, expected at least one. This source is asked by name: give `assets`, or set them in the provider's options.")
+
+    def _ticker(self, asset): return self.tickers.get(asset, asset)
+
+    def _lifetime(self, end): return lifetime(end if end is not None else self.now, self.now, self.ttl, self.settle)
