@@ -9,7 +9,7 @@ __all__ = ['SCHEMA_VERSION', 'MANY_FILES', 'ATTEMPTS', 'FOREVER', 'PINS', 'MIGRA
 import json
 import re
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from .errors import LakeError, nearest
 from .frames import KEY, asof, check_utc
-from .records import Content, content_of, new_records
-from .storage import PART, PARTS, DataFile, content_in_name, filesystem, in_order, parts_of, read_files, schema_of, to_frame, write_file
+from .records import Content, content_of, in_order, new_records
+from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_frame, write_file
 
 # %% ../../nbs/core/05_lake.ipynb #24011400
 SCHEMA_VERSION = 2                # raised when the meaning of a stored column or of a file's name changes
@@ -139,7 +139,7 @@ class Lake:
         start=None,                     # first `event_time`, inclusive
         end=None,                       # last `event_time`, inclusive
     ):                                  # iterator of frames, one a month (year, table): sorted by asset, then time; text as categories
-        """Records of a table in bounded memory: the next month is read while this one is worked on.
+        """Records of a table in bounded memory: the next two months are read while one is worked on.
 
         Raises `LakeError` as `read` does, when the first frame is asked for.
         """
@@ -147,14 +147,15 @@ class Lake:
         names, where, key = _readable(held, fields), _filter(held, as_of, assets, start, end), held.key
         parts = defaultdict(list)
         for f in _within(held, start, end): parts[f.part].append(f.path)
-        def load(paths): return _latest(in_order(to_frame(_guarded(held, read_files, held.fs, paths, held.schema, names, where), "category"), key), as_of, key)
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = None
+        def load(paths):
+            frame = to_frame(_guarded(held, read_files, held.fs, paths, held.schema, names, where), "category")
+            return _latest(frame if len(paths) == 1 else in_order(frame, key), as_of, key)      # one file is in order
+        with ThreadPoolExecutor(2) as ahead:
+            waiting = deque()
             for paths in parts.values():
-                started = ahead.submit(load, paths)
-                if waiting is not None: yield waiting.result()
-                waiting = started
-            if waiting is not None: yield waiting.result()
+                waiting.append(ahead.submit(load, paths))
+                if len(waiting) > 2: yield waiting.popleft().result()
+            while waiting: yield waiting.popleft().result()
 
     def exists(
         self,
@@ -197,6 +198,12 @@ class Lake:
             said = json.loads(c.get("qtp", "{}"))
             rows.append(dict(version=c["version"], committed_at=pd.Timestamp(c["timestamp"], unit="ms", tz="UTC"), **said))
         return pd.DataFrame(rows)
+
+    def size(
+        self,
+    ) -> int:  # bytes
+        "Bytes of the newest version of every table."
+        return sum(f.size for name in self.tables() for f in self._open(name).files)
 
     def tables(
         self,
@@ -246,7 +253,7 @@ class Lake:
         for t, v in numbers.items(): self._open(t, v)
         fs = self._home()
         fs.create_dir(PINS, recursive=True)
-        with fs.open_output_stream(f"{PINS}/{name}.json") as out: out.write(json.dumps(numbers).encode())
+        with fs.open_output_stream(f"{PINS}/{name}.json", buffer_size=2**16) as out: out.write(json.dumps(numbers).encode())
 
     def unpin(
         self,
@@ -422,10 +429,7 @@ def _hooks():
 
 def _write_parts(fs, table, frame, schema, key):
     "One file for each partition that the rows touch."
-    parts = parts_of(table, frame)
-    if frame.empty: return []
-    if parts is None or parts[0] == parts[-1] and (parts == parts[0]).all(): return [write_file(fs, in_order(frame, key), schema, None if parts is None else str(parts[0]))]
-    return [write_file(fs, in_order(rows, key), schema, str(part)) for part, rows in frame.groupby(parts, sort=True)]
+    return [write_file(fs, in_order(rows, key), schema, part) for part, rows in parts_of(table, frame).items()]
 
 # %% ../../nbs/core/05_lake.ipynb #92817099
 def _readable(held, fields):
@@ -501,9 +505,7 @@ def _fitted(held, frame):
 def _overlap(held, frame):
     "Stored records that these may repeat or revise."
     span = (frame["event_time"].min(), frame["event_time"].max()) if "event_time" in frame and len(frame) else (None, None)
-    parts = parts_of(held.name, frame)
-    touched = None if parts is None else set(np.unique(parts))
-    files = [f.path for f in _within(held, *span) if touched is None or f.part in touched]
+    files = [f.path for f in _within(held, *span)]
     return to_frame(_guarded(held, read_files, held.fs, files, held.schema, None, _filter(held, None, None, *span)), "category")
 
 
