@@ -6,7 +6,7 @@
 __all__ = ['REASONS', 'BLANKED', 'log', 'KEPT_HEADERS', 'UNCACHED', 'RETRIED', 'TransportError', 'Again', 'Call', 'Reply',
            'check_key', 'Redactor', 'QueryKey', 'HeaderKey', 'Limits', 'TokenBucket', 'retry_after', 'Store',
            'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches', 'tabulate',
-           'to_dates', 'WebProvider']
+           'to_dates', 'WebProvider', 'bar_ends']
 
 # %% ../../nbs/data/05a_transport.ipynb #560cc276
 import base64
@@ -38,6 +38,7 @@ from tenacity import Retrying, retry_if_result, stop_after_attempt, stop_any, wa
 
 from ..core.errors import DataError, ParameterError
 from ..core.files import read_json, value_hash, write_bytes, write_json
+from .calendar import BARS, Calendar
 from .providers import Provider
 
 # %% ../../nbs/data/05a_transport.ipynb #ef22551d
@@ -720,3 +721,25 @@ class WebProvider(Provider):
     def _ticker(self, asset): return self.tickers.get(asset, asset)
 
     def _lifetime(self, end): return lifetime(end if end is not None else self.now, self.now, self.ttl, self.settle)
+
+    def _finished(self, frame, received):
+        "The bars that had ended when their reply came: a running one would stay half a bar for as long as the reply is remembered."
+        ended = bar_ends(frame["timestamp"], self.bar, self.zone) <= received
+        if not ended.all(): log.info("%s: %d of %d bars had not ended at %s and are left out", self.name, (~ended).sum(), len(frame), received)
+        return frame[ended].reset_index(drop=True)
+
+
+def bar_ends(
+    stamps: pd.Series,   # session dates of daily bars, starts of shorter ones; naive stamps are in `zone`
+    bar: str,            # "1d", "5min" or "1min"
+    zone: str,           # zone of naive stamps
+) -> pd.Series:          # instants, UTC
+    "When bars end; a date that is no session ends with its civil day, for the quality check to judge."
+    if bar != "1d":
+        starts = stamps if stamps.dt.tz is not None else stamps.dt.tz_localize(zone)
+        return starts.dt.tz_convert("UTC") + BARS[bar]
+    ends = (stamps + pd.Timedelta("1D")).dt.tz_localize(zone).dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    if stamps.empty: return ends
+    calendar = Calendar()
+    sessions = stamps.isin(calendar.sessions(stamps.min(), stamps.max()))
+    return ends.mask(sessions, pd.Series(calendar.close_of(pd.DatetimeIndex(stamps[sessions])), stamps.index[sessions]).reindex(stamps.index)) if sessions.any() else ends
