@@ -12,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick test lab ui docs bench lock clean
+.PHONY: help setup run quick test lab ui docs bench bench-data lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Create .venv from the lock, compile bytecode, warm numba, migrate the MLflow database
 
@@ -52,8 +52,11 @@ docs: $(READY)  ## Build the docs site into _docs/
 bench: $(READY)  ## Run the long proofs and the timed comparisons
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
+bench-data: $(READY)  ## Simulate 98 million 5-minute bars into data/bench (about 2 GB, resumable)
+	@$(BIN)/python benchmarks/make_bench_data.py
+
 lock: $(READY)  ## Resolve requirements.lock anew from settings.ini
-	@uv pip compile setup.py --extra dev --extra sample --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
+	@uv pip compile setup.py --extra dev --extra sample --extra vendors --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock
 
 clean:  ## Remove what can be made again: caches, docs, .venv (data, reports and MLflow runs stay)
 	@rm -rf .venv _proc _docs build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

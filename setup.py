@@ -22,6 +22,6 @@ setup(
     include_package_data=True,
     python_requires=">=" + cfg["min_python"],
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), "sample": cfg["sample_requirements"].split()},
+    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "sample", "vendors")},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
 )
