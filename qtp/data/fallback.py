@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEANING', 'RECORDS', 'ALL', 'check_backup', 'FallbackProvider']
 
-# %% ../../nbs/data/05g_fallback.ipynb #7afca6c3
+# %% ../../nbs/data/05g_fallback.ipynb #0c69ceec
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,8 +13,8 @@ import pandas as pd
 from ..core.errors import DataError, ParameterError
 from .providers import Provider
 
-# %% ../../nbs/data/05g_fallback.ipynb #c9077c20
-MEANING = ("bar", "stamp", "adjustment", "zone")   # what two sources must share before their bars may stand in one table
+# %% ../../nbs/data/05g_fallback.ipynb #9c5c4864
+MEANING = ("bar", "stamp", "adjustment")   # what two sources must share before their bars may stand in one table
 
 
 def check_backup(
@@ -27,12 +27,11 @@ def check_backup(
     """
     for name in MEANING:
         ours, theirs = getattr(primary, name), getattr(backup, name)
-        if name == "zone" and "session" == primary.stamp == backup.stamp: continue      # session dates have no zone
         if ours == theirs: continue
         raise ParameterError(f"backup {backup.name!r}: {name} is {theirs!r}, expected {ours!r} as of primary {primary.name!r}. "
                              "Mixing them would shift or rescale bars unseen: name a backup of the same kind, or ingest it into a dataset of its own.")
 
-# %% ../../nbs/data/05g_fallback.ipynb #6c14d641
+# %% ../../nbs/data/05g_fallback.ipynb #ce101740
 RECORDS = ["asset_id", "table", "start", "end", "primary", "used", "reason"]
 ALL = "*"   # as the asset of a record: the whole table was asked for
 
@@ -63,7 +62,7 @@ class FallbackProvider(Provider):
     def adjustment(self) -> str: return self.primary.adjustment
 
     @property
-    def zone(self): return self.primary.zone
+    def zone(self): return self.primary.zone if self.stamp == "session" else "UTC"
 
     @property
     def records(self) -> pd.DataFrame:
@@ -122,7 +121,14 @@ def _try(provider, assets, start, end):
     "Bars, or None, and the reason to ask the next source."
     try: frame = provider.bars(assets, start, end)
     except DataError as e: return None, _reason(provider, e)
-    return frame, f"{provider.name}: no bars of these assets."
+    return _one_zone(frame, provider), f"{provider.name}: no bars of these assets."
+
+
+def _one_zone(frame, provider):
+    "Instants in UTC, so that sources with naive stamps of their own zone may stand beside each other; session dates as they are."
+    if provider.stamp == "session": return frame
+    stamps = frame["timestamp"]
+    return frame.assign(timestamp=(stamps.dt.tz_localize(provider.zone) if stamps.dt.tz is None else stamps).dt.tz_convert("UTC").dt.as_unit("us"))
 
 
 def _reason(provider, error):
