@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BAR_COLUMNS', 'STAMPS', 'SIDE_TABLES', 'SUFFIXES', 'FILE_NAME', 'LARGE', 'Provider', 'declared', 'read_table',
            'read_stamps', 'read_numbers', 'FileProvider', 'read_date', 'pick_parts', 'pick', 'actions_from_adjusted',
-           'SampleProvider', 'SimulatedProvider', 'make_provider']
+           'SampleProvider', 'SimulatedProvider']
 
 # %% ../../nbs/data/05_providers.ipynb #2f0f47fb
 from abc import ABC, abstractmethod
@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from inspect import signature
 from pathlib import Path
 from zoneinfo import available_timezones
 
@@ -524,23 +523,3 @@ class SimulatedProvider(Provider):
     def shares(self) -> pd.DataFrame: return self.market.shares
 
     def sectors(self) -> pd.Series: return self.market.sectors
-
-# %% ../../nbs/data/05_providers.ipynb #881d5ff4
-def make_provider(
-    name: str,   # "simulated", "file" or "sample"
-    **options,   # the provider's own arguments
-) -> Provider:   # ready to read
-    """The provider of that name.
-
-    Raises `ParameterError` for an unknown name or option, and for a declaration left out.
-    """
-    kinds = {"simulated": SimulatedProvider, "file": FileProvider, "sample": SampleProvider}
-    if name not in kinds: raise ParameterError(f"provider: found {name!r}. {nearest(str(name), kinds)}")
-    known = signature(kinds[name]).parameters
-    for given in options:
-        if given not in known: raise ParameterError(f"provider {name!r}: option {given!r} is unknown. {nearest(given, known)}")
-    absent = [k for k, p in known.items() if p.default is p.empty and k not in options]
-    if absent:
-        raise ParameterError(f"provider {name!r}: option {absent[0]!r} is missing ({len(absent)} of {len(known)}: {absent}). "
-                             "It has no default because a wrong guess changes results unseen.")
-    return kinds[name](**options)

@@ -14,8 +14,8 @@ from ..core.files import value_hash
 from ..core.lake import Lake
 from ..data.calendar import Calendar
 from ..data.ingest import MarketData, ingest, load_market
-from ..data.providers import make_provider
 from ..data.quality import plot_coverage
+from ..data.sources import make_provider
 from ..data.universe import select_top_k, topk_history
 from ..features.engine import compute
 from ..workbench.handoff import Phase
