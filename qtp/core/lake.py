@@ -107,6 +107,34 @@ class Lake:
         "Make `frame` the table's whole content in one commit; the same content again makes no new version."
         return self._write(table, frame, key, note, self._replace_once)
 
+    def compare(
+        self,
+        table: str,              # name
+        frame: pd.DataFrame,     # long records; stamps in UTC
+        key: list | None = None,  # columns that identify a record
+    ) -> TableVersion:           # what `append` would answer now, under the present version
+        """What an append would add, without adding it.
+
+        Raises `LakeError` as `append` does.
+        """
+        frame = _storable(frame, table, key if key is not None else self.key(table) if self.exists(table) else KEY)
+        if not self.exists(table):
+            fresh = new_records(frame[:0], frame, key or KEY)
+            return TableVersion(table, -1, 0, len(fresh), 0, len(frame) - len(fresh))
+        held = self._open(table)
+        fresh, revised = _news(held, _fitted(held, frame))
+        return TableVersion(table, held.version, held.content.rows, len(fresh), revised, len(frame) - len(fresh))
+
+    def newest(
+        self,
+        table: str,    # name
+        fields: list,  # text columns
+    ) -> pd.DataFrame:  # their distinct rows
+        "What text columns say in the newest file of a table: enough to know its kind without reading it all."
+        held = self._open(table)
+        paths = [f.path for f in held.files if f.content.rows][-1:]
+        return to_frame(_guarded(held, read_files, held.fs, paths, held.schema, _readable(held, fields))).drop_duplicates(fields)[fields]
+
     def read(
         self,
         table: str,                     # name
@@ -328,11 +356,8 @@ class Lake:
         if held is None:
             fresh = new_records(frame[:0], frame, key or KEY)
             return self._create(table, fresh, key or KEY, note, len(frame))
-        frame = _fitted(held, frame)
-        stored = _overlap(held, frame)
-        fresh = new_records(stored, frame, held.key)
+        fresh, revised = _news(held, _fitted(held, frame))
         if fresh.empty: return TableVersion(table, held.version, held.content.rows, 0, 0, len(frame))
-        revised = _revised(stored, fresh, held.key)
         files = _write_parts(held.fs, table, fresh, held.schema, held.key)
         after = self._commit(held, files, "append", dict(operation="append", appended=len(fresh), revised=revised, **note))
         self._tidy(table, held, files)
@@ -509,8 +534,15 @@ def _overlap(held, frame):
     return to_frame(_guarded(held, read_files, held.fs, files, held.schema, None, _filter(held, None, None, *span)), "category")
 
 
+def _news(held, frame):
+    "Records to add, and how many of them revise a stored key."
+    stored = _overlap(held, frame)
+    fresh = new_records(stored, frame, held.key)
+    return fresh, _revised(stored, fresh, held.key)
+
+
 def _revised(stored, fresh, key):
-    if stored.empty: return 0
+    if stored.empty or fresh.empty: return 0
     text = {c: "str" for c in key if isinstance(stored[c].dtype, pd.CategoricalDtype)}
     return len(fresh[key].astype(text).merge(stored[key].astype(text).drop_duplicates(), on=key))
 
