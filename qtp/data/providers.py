@@ -27,6 +27,8 @@ import pyarrow.parquet as pq
 from ..core.errors import DataError, ParameterError, nearest
 from ..core.files import value_hash
 from .adjust import ADJUSTMENTS, PRICES
+from .calendar import Calendar
+from .symbols import read_symbol_changes
 from .simulate import simulate_market
 from .stream import stream_market
 
@@ -46,6 +48,8 @@ class Provider(ABC):
     adjustment: str            # what prices carry: "raw", "split" or "split_dividend"
     zone: str | None = None    # zone of naive stamps; session dates need none
     bar: str = "1d"            # length of a bar
+    tickers_as_of: str | None = None             # day whose tickers all bars carry; None: each bar has the ticker of its day
+    membership_tickers_as_of: str | None = None  # the same for the membership list: tickers before this day are of this day
 
     @abstractmethod
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
@@ -54,6 +58,14 @@ class Provider(ABC):
     def batches(self, assets=None, start=None, end=None) -> Iterator[pd.DataFrame]:
         "The same bars in parts, so that a large source is never in memory whole; here in one part."
         yield self.bars(assets, start, end)
+
+    def expected_rows(self) -> int | None:
+        "About how many bars there are, for a progress bar; None if the source cannot say."
+        return None
+
+    def symbol_changes(self) -> pd.DataFrame | None:
+        "Renames: old_asset_id, new_asset_id, effective_date, kind; None where none are known."
+        return None
 
     def actions(self) -> pd.DataFrame:
         "Splits and cash dividends by ex-session; `announced` may say when they became known."
@@ -71,8 +83,8 @@ class Provider(ABC):
         "Shares outstanding by the day they became known."
         return _nothing("shares")
 
-    def sectors(self) -> pd.Series:
-        "Sector of each asset."
+    def sectors(self) -> pd.DataFrame | pd.Series:
+        "Dated lists (asset_id, as_of, sector; one row a list and name), or one undated sector an asset."
         return pd.Series(dtype="str", name="sector", index=pd.Index([], name="asset_id", dtype="str"))
 
 
@@ -94,6 +106,7 @@ def declared(
 
 # %% ../../nbs/data/05_providers.ipynb #42ec67e2
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
+_TEXT = ("timestamp", "asset_id", "reason", "sector", "sub_industry", "as_of", "kind")
 _BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-"]
 
 
@@ -131,7 +144,7 @@ def _read_parquet(path, theirs, where=None):
 
 
 def _read_csv(path, theirs):
-    text = [t for t, ours in theirs.items() if ours in ("timestamp", "asset_id", "reason", "sector") or ours.endswith(("date", "session", "announced"))]
+    text = [t for t, ours in theirs.items() if ours in _TEXT or ours.endswith(("date", "session", "announced"))]
     return pd.read_csv(path, usecols=list(theirs), dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values={t: _BLANK for t in theirs if t not in text})
 
 
@@ -225,8 +238,15 @@ class FileProvider(Provider):
     actions_path: str | None = None   # table asset_id, ex_date, split_ratio, cash_dividend (and announced)
     membership_path: str | None = None  # table asset_id, start_date, end_date
     symbols_path: str | None = None   # table asset_id, first_session, last_session, delisting_return, reason
-    sectors_path: str | None = None   # table asset_id, sector
+    sectors_path: str | None = None   # table asset_id, sector; with as_of: dated lists
     shares_path: str | None = None    # table asset_id, date, shares
+    symbol_changes_path: str | None = None  # table old_asset_id, new_asset_id, effective_date, kind, evidence
+    tickers_as_of: str | None = None  # day whose tickers all bars carry, such as that of the download; None: each bar has the ticker of its day
+    membership_tickers_as_of: str | None = None  # the same for the membership list, before that day
+    benchmarks_path: str | None = None  # bars of indices and funds: a file or a folder
+    macro_path: str | None = None     # table series_id, period_start, freq, value
+    macro_lags_path: str | None = None  # table series_id, lag_days_after_period_end
+    options_path: str | None = None   # option quotes: a file or a folder
     name: str = "file"                # how the source is called in records
 
     def __post_init__(self):
@@ -249,23 +269,33 @@ class FileProvider(Provider):
         parts = (part for path in _files(self.path) for part in _parts(path, dict(self.columns), self.zone))
         return pick_parts(parts, assets, start, end, self.zone, str(self.path))
 
-    def actions(self) -> pd.DataFrame: return self._side("actions", ["announced", "source"])
+    def actions(self) -> pd.DataFrame: return self._side("actions", ["announced", "kind", "source"])
 
-    def symbols(self) -> pd.DataFrame: return self._side("symbols", [])
+    def symbols(self) -> pd.DataFrame: return self._side("symbols", ["last_price"])
 
     def membership(self) -> pd.DataFrame: return self._side("membership", ["source"])
 
     def shares(self) -> pd.DataFrame: return self._side("shares", [])
 
-    def sectors(self) -> pd.Series:
-        "Sector of each asset; a table with several rows an asset is refused."
+    def sectors(self) -> pd.DataFrame | pd.Series:
+        "Dated lists where the table has `as_of`; else one sector an asset, and several rows an asset are refused."
         if self.sectors_path is None: return Provider.sectors(self)
-        table = read_table(self.sectors_path, needed=["asset_id", "sector"])
+        table = read_table(self.sectors_path, needed=["asset_id", "sector"], optional=["as_of", "sub_industry"])
+        if "as_of" in table: return table.assign(as_of=read_stamps(table["as_of"], self.sectors_path), source=f"file:{Path(self.sectors_path).name}")
         twice = table[table["asset_id"].duplicated()]
         if len(twice):
-            raise DataError(f"{self.sectors_path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset. "
-                            "Keep the row of one date.")
+            raise DataError(f"{self.sectors_path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset, "
+                            "or the day of each list in a column `as_of`.")
         return table.set_index("asset_id")["sector"].dropna()
+
+    def symbol_changes(self) -> pd.DataFrame | None:
+        "Renames from a table."
+        return None if self.symbol_changes_path is None else read_symbol_changes(self.symbol_changes_path)
+
+    def expected_rows(self) -> int | None:
+        "Rows of the Parquet files; text files do not say."
+        paths = _files(self.path)
+        return None if any(map(_is_csv, paths)) else sum(pq.read_metadata(p).num_rows for p in paths)
 
     def _side(self, table, optional):
         path = getattr(self, f"{table}_path")
@@ -273,7 +303,7 @@ class FileProvider(Provider):
         frame = read_table(path, needed=SIDE_TABLES[table], optional=optional)
         stamps = [c for c in frame if c.endswith(("date", "session", "announced"))]
         frame = frame.assign(**{c: read_stamps(frame[c].replace("", pd.NA) if frame[c].dtype == "str" else frame[c], path) for c in stamps})
-        return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "shares"], path)
+        return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "last_price", "shares"], path)
 
 
 def _files(path):
@@ -513,6 +543,10 @@ class SimulatedProvider(Provider):
 
     def _months(self, start, end):
         return [m for m in self.stream.months if (start is None or m.end_time >= start) and (end is None or m.start_time <= end)]
+
+    def expected_rows(self) -> int:
+        "A bar a session and asset, or 78 of five minutes; late and delisted names have fewer."
+        return len(Calendar().sessions(self.start, self.end)) * self.n_assets * (78 if self.freq == "5min" else 1)
 
     def actions(self) -> pd.DataFrame: return self.market.actions
 
