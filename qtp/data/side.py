@@ -8,7 +8,7 @@ __all__ = ['FINDINGS', 'ASIDE', 'MAX_BAD', 'LAGS', 'SERIES_LAGS', 'ONE_VINTAGE',
            'SideReport', 'period_end', 'macro_records', 'step_records', 'read_macro', 'read_lags', 'benchmark_records',
            'read_benchmarks', 'contract_name', 'expiry_instant', 'parity', 'option_records', 'read_options']
 
-# %% ../../nbs/data/05i_side.ipynb #0350e805
+# %% ../../nbs/data/05i_side.ipynb #9fb90725
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .calendar import Calendar
 from .providers import BAR_COLUMNS, SUFFIXES, read_numbers, read_stamps, read_table
 from .schemas import refusal
 
-# %% ../../nbs/data/05i_side.ipynb #fcc266b1
+# %% ../../nbs/data/05i_side.ipynb #5cf81d5a
 FINDINGS = ["severity", "rule", "asset_id", "first", "count", "column", "found", "expected", "remedy"]                      # as those of bars
 ASIDE = ["asset_id", "sent", *PRICES, "volume", "rule", "column", "found", "reason", "source"]     # columns of the table `quarantine`
 MAX_BAD = 0.05             # share of rows in quarantine above which a table is refused
@@ -95,7 +95,7 @@ def _put_aside_findings(aside):
     return [_finding(g, "error", rule, g["column"].iloc[0], g["found"].iloc[0], "see the reason", "The rows are in quarantine with their reason: ask the source.")
             for rule, g in aside.groupby("rule", sort=True)]
 
-# %% ../../nbs/data/05i_side.ipynb #b21864d4
+# %% ../../nbs/data/05i_side.ipynb #af0b416c
 LAGS = {"D": 0, "W": 7, "M": 45, "Q": 90, "A": 180}   # days from a period's end to publication where nothing better is known
 SERIES_LAGS = {"DCOILWTICO": 9}   # series -> days; EIA publishes the week's daily oil prices on the Wednesday after, on Thursday after a holiday (EIA, Spot Prices, 2024)
 ONE_VINTAGE = "one vintage"     # in the source of values that were revised after the day on which they are stamped
@@ -119,7 +119,7 @@ def period_end(
         out[days.index] = ends.dt.as_unit("us")
     return out
 
-# %% ../../nbs/data/05i_side.ipynb #c94e8ee9
+# %% ../../nbs/data/05i_side.ipynb #b93034f6
 def macro_records(
     series: pd.DataFrame,          # series_id, freq, period_start, value; optional source, and realtime_start (day on which this version was published)
     calendar: Calendar,            # whose zone a day ends in
@@ -187,7 +187,7 @@ def _check_versions(out):
     raise DataError(f"macro: series {row.series_id}, period ending {row.event_time:%Y-%m-%d %H:%M} UTC stands twice with one publication "
                     f"({twice.sum()} of {len(out)} rows). Keep one value a version, or give `realtime_start`.")
 
-# %% ../../nbs/data/05i_side.ipynb #cfdfa3b3
+# %% ../../nbs/data/05i_side.ipynb #c664fd7c
 def step_records(
     changes: pd.DataFrame,   # effective_date and one column of values; optional announced (day), source
     series_id: str,          # how the series is called
@@ -206,7 +206,7 @@ def step_records(
     _check_versions(out)
     return out.sort_values("event_time", kind="stable").reset_index(drop=True)
 
-# %% ../../nbs/data/05i_side.ipynb #6fe59b6d
+# %% ../../nbs/data/05i_side.ipynb #7ac25f84
 def read_macro(
     path,             # .parquet, .csv or .csv.gz: series_id, value and period_start with freq, or timestamp (daily)
 ) -> pd.DataFrame:    # series_id, freq, period_start, value, source; realtime_start where the file has it
@@ -240,7 +240,7 @@ def read_lags(
                         f"({blank.sum()} of {len(frame)} rows). Remove the row to use the default.")
     return frame.rename(columns={"lag_days_after_period_end": "days"}).astype({"series_id": "str", "freq": "str"})
 
-# %% ../../nbs/data/05i_side.ipynb #6485d581
+# %% ../../nbs/data/05i_side.ipynb #6db5c730
 CLOSE_DELAY = {"^VIX": 15, "^VIX9D": 15, "^VIX3M": 15, "^VVIX": 15, "^SPX": 0, "^IXIC": 0}   # minutes from the session's close to the index's
 VENDOR_WORDS = {"raw": "raw", "split": "split", "split_dividend": "split_dividend", "split_adjusted_by_vendor": "split"}   # a file's word -> ours
 SLACK = 1e-6               # relative; rounding of adjusted prices, far below one cent
@@ -345,7 +345,7 @@ def _gaps(g, calendar, delay):
     missing = (calendar.closes(first.tz_convert(calendar.zone), last.tz_convert(calendar.zone)) + late).difference(pd.DatetimeIndex(g["event_time"]))
     return pd.DataFrame({"asset_id": g["asset_id"].iloc[0], "event_time": missing})
 
-# %% ../../nbs/data/05i_side.ipynb #ffea5381
+# %% ../../nbs/data/05i_side.ipynb #1fc3a09e
 def read_benchmarks(
     path,             # a file or a folder of files, or a list of them: timestamp, asset_id, four prices, volume; optional adjustment, source
 ) -> pd.DataFrame:    # long, session dates as `timestamp`
@@ -381,7 +381,7 @@ def _paths(path):
     if not files: raise DataError(f"{path}: found a folder without Parquet or CSV files, expected at least one of {list(SUFFIXES)}.")
     return files
 
-# %% ../../nbs/data/05i_side.ipynb #304e51fc
+# %% ../../nbs/data/05i_side.ipynb #0018b0ac
 QUOTE_COLUMNS = ["quote_time", "underlying", "root", "expiry", "strike", "right", "bid", "ask", "last", "volume", "open_interest", "underlying_price",
                  "implied_vol", "delta", "gamma", "theta", "vega"]
 QUOTE_NUMBERS = ["strike", *QUOTE_COLUMNS[6:]]
@@ -417,7 +417,7 @@ def expiry_instant(
     at = dates.map(closes).where(~roots.isin(morning), dates.map(opens))
     return pd.to_datetime(at, utc=True).dt.as_unit("us")
 
-# %% ../../nbs/data/05i_side.ipynb #580d6335
+# %% ../../nbs/data/05i_side.ipynb #c4a3840e
 NEAR = 0.15                # strikes within this share of the forward are fitted
 PAIRS = 5                  # fewest strikes with both quotes for a fit
 PARITY_SLACK = 0.002       # share of the forward by which a pair may miss the line: early exercise, and quotes that are seconds apart
@@ -432,7 +432,8 @@ def parity(
     chain = ["event_time", "underlying", "root", "expiry"]
     both = there.pivot(index=[*chain, "strike"], columns="right", values=["bid", "ask"]).dropna()
     rows = [(*name, *_parity_line(g.droplevel(chain), slack)) for name, g in both.groupby(level=chain, sort=True) if len(g) >= PAIRS] if both.columns.size == 4 else []
-    return pd.DataFrame(rows, columns=[*chain, "forward", "discount", "pairs", "off"]).astype({**there[chain].dtypes, "forward": float, "discount": float, "pairs": int, "off": int})
+    out = pd.DataFrame(rows, columns=[*chain, "forward", "discount", "pairs", "off"])
+    return out.astype({**there[chain].dtypes, "forward": float, "discount": float, "pairs": int, "off": int})
 
 
 def _parity_line(g, slack):
@@ -447,7 +448,7 @@ def _parity_line(g, slack):
     low, high = (g["bid"]["C"] - g["ask"]["P"]).to_numpy(), (g["ask"]["C"] - g["bid"]["P"]).to_numpy()
     return forward, -slope, len(g), int(((line < low - slack * forward) | (line > high + slack * forward)).sum())
 
-# %% ../../nbs/data/05i_side.ipynb #39b420eb
+# %% ../../nbs/data/05i_side.ipynb #1af9130e
 def option_records(
     frame: pd.DataFrame,         # quotes: quote_time (UTC), underlying, root, expiry (date), strike, right, bid, ask, last, volume, greeks; optional source
     calendar: Calendar,          # exchange whose sessions end contracts
@@ -515,7 +516,7 @@ def _quote_findings(records):
             _finding(off, "warning", "parity", "bid", "pairs of call and put that no line contains", "call - put = D (F - strike)",
                  "The quotes are of different instants, or the option is exercised early.")]
 
-# %% ../../nbs/data/05i_side.ipynb #3ef6be88
+# %% ../../nbs/data/05i_side.ipynb #05a42b1f
 def read_options(
     path,             # a file, a folder of files or a list of them, with the columns of `QUOTE_COLUMNS`; optional source
 ) -> pd.DataFrame:    # quotes: quote_time (UTC), expiry (date), numbers as float64
