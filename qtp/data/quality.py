@@ -512,7 +512,7 @@ def _told(p, i, t, large):
     found = f"close x {ratio:.3g}, {100*np.clip(night, 0, 1):.0f} % of it before the open, at {volume}"
     quiet = traded < t.abnormal and (night > t.overnight or own > np.log(2))      # nothing halves or doubles within a session unnoticed
     if not (quiet and own > t.jump_sigma * _usual_move(p, i, t.quarter)) and own < np.log(t.beyond): return ("jump", found) if large else ("", "")
-    if large and _like_split(ratio): return "split", f"{found}: like a {_like_split(ratio)} split"
+    if large and _like_split(ratio) and night > 0.8: return "split", f"{found}: like a {_like_split(ratio)} split"
     if THIRD < ratio < 1 and (wide > 1.3 or not large or not np.isfinite(wide)): return "spinoff", f"{found}: like a spin-off or special dividend"
     return ("scale", f"{found}: like another scale") if large else ("", "")
 
@@ -796,11 +796,12 @@ class QualityReport:
     findings: pd.DataFrame    # severity, rule, asset_id, first, count, column, found, expected, remedy
     marks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MARKS))   # every offending row or hole: rule, asset_id, event_time, row, count, found
     extended: pd.DataFrame = field(default_factory=pd.DataFrame)   # clean bars before the open and after the close, like `clean`
+    stored: int = 0           # clean bars that went on already and are not held here, where a large table came in batches
 
     @property
     def rows(self) -> int:
         "Rows checked."
-        return len(self.clean) + len(self.quarantine) + len(self.extended)
+        return len(self.clean) + len(self.quarantine) + len(self.extended) + self.stored
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -816,7 +817,7 @@ class QualityReport:
 
     def _repr_html_(self):
         apart = f", {len(self.extended):,} of extended hours" if len(self.extended) else ""
-        return f"<p>{len(self.clean):,} clean bars{apart}, {len(self.quarantine):,} in quarantine</p>{self.summary().to_html(index=False)}"
+        return f"<p>{len(self.clean) + self.stored:,} clean bars{apart}, {len(self.quarantine):,} in quarantine</p>{self.summary().to_html(index=False)}"
 
 
 def _gravity(column): return column.map({"error": 0, "warning": 1, "info": 2}) if column.name == "severity" else -column

@@ -23,6 +23,7 @@ KINDS = {                                            # kind: (what a dtype must 
     "date": ("dates or UTC instants", "Convert with `pd.to_datetime`."),
     "text": ("text", "Convert with `.astype('str')`."),
     "number": ("float64 numbers", "Convert with `.astype(float)`, after `pd.to_numeric` if they came as text."),
+    "whole": ("whole numbers", "Convert with `.astype('int64')`."),
     "flag": ("True or False", "Convert with `.astype(bool)`."),
 }
 ASSET_ID = r"[A-Za-z0-9^][A-Za-z0-9.^=_\-]{0,31}"    # names that are safe in paths and tables
@@ -31,7 +32,7 @@ ASSET_ID = r"[A-Za-z0-9^][A-Za-z0-9.^=_\-]{0,31}"    # names that are safe in pa
 @dataclass(frozen=True)
 class Field:
     "One column of a table."
-    kind: str                      # "instant", "date", "text", "number" or "flag"
+    kind: str                      # "instant", "date", "text", "number", "whole" or "flag"
     expected: str = "a value"      # what a value must be, in words
     test: Callable | None = None   # Series -> (rows,) bool, True where a value is fine; not asked about missing values
     nullable: bool = False         # whether a value may be missing
@@ -46,6 +47,7 @@ def kind_of(
     if column.dtype.kind == "M": return "date" if getattr(column.dtype, "tz", None) is None else str(column.dtype)
     if column.dtype == bool: return "flag"
     if column.dtype == float: return "number"
+    if column.dtype == "int64": return "whole"
     return "text" if column.dtype == "str" or pd.api.types.is_string_dtype(column) else str(column.dtype)
 
 
@@ -138,7 +140,9 @@ TABLES = {
         ("event_time", "underlying", "root", "expiry", "strike", "right", "timestamp"), (KNOWN,)),
     "quarantine": Table({"asset_id": TEXT, "sent": TEXT, **dict.fromkeys(("open", "high", "low", "close", "volume"), Field("number", nullable=True)),
                          **dict.fromkeys(("rule", "column", "found", "reason", "source"), TEXT)}, ()),
-    "manifest": Table({"table": WORD, "ingested_at": INSTANT}, ()),
+    "manifest": Table({"table": WORD, "at": INSTANT, "source": TEXT, "adjustment": ADJUSTMENT, "mode": Field("text", "'full' or 'part'", _one_of("full", "part")),
+                       "first": INSTANT, "last": INSTANT, "hash": WORD,
+                       **dict.fromkeys(("assets", "rows", "appended", "revised", "quarantined", "version"), Field("whole", "zero or more", lambda c: c >= 0))}, ()),
 }
 
 # %% ../../nbs/data/00_schemas.ipynb #0443183b
