@@ -556,7 +556,7 @@ class Transport:
             pieces.append(piece)
             size += len(piece)
             if size > self.limits.max_bytes: raise ValueError(f"a body of more than limits.max_bytes={self.limits.max_bytes} bytes")
-            if self._clock() > until: raise TimeoutError(f"{size} bytes in limits.deadline={self.limits.deadline:.0f} s and no end")
+            if self._clock() > until: raise TimeoutError(f"{size} bytes in limits.deadline={self.limits.deadline:g} s and no end")
         return b"".join(pieces)
 
 
@@ -742,4 +742,5 @@ def bar_ends(
     if stamps.empty: return ends
     calendar = Calendar()
     sessions = stamps.isin(calendar.sessions(stamps.min(), stamps.max()))
-    return ends.mask(sessions, pd.Series(calendar.close_of(pd.DatetimeIndex(stamps[sessions])), stamps.index[sessions]).reindex(stamps.index)) if sessions.any() else ends
+    if sessions.any(): ends[sessions] = calendar.close_of(pd.DatetimeIndex(stamps[sessions]))
+    return ends
