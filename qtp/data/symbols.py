@@ -180,12 +180,21 @@ def sightings(
     zone: str = ZONE,           # zone of the exchange's civil days
 ) -> pd.DataFrame:              # one row a run: ticker, first_session, last_session (dates), last_price (USD), tickers_as_of
     "Runs of sessions in which each ticker has bars."
-    stamps = bars["event_time"] if "event_time" in bars else bars["timestamp"]
-    seen = pd.DataFrame({"ticker": bars["asset_id"].astype("str").to_numpy(), "day": _civil(stamps, zone), "close": bars["close"].to_numpy() if "close" in bars else np.nan})
-    seen = seen.sort_values(["ticker", "day"], kind="stable").drop_duplicates(["ticker", "day"], keep="last")
-    new = (seen["ticker"] != seen["ticker"].shift()) | (seen["day"].diff() > GAP)
-    out = seen.groupby(new.cumsum(), sort=False).agg(ticker=("ticker", "first"), first_session=("day", "first"), last_session=("day", "last"), last_price=("close", "last"))
-    return out.reset_index(drop=True).assign(tickers_as_of=_day(tickers_as_of))[SEEN_COLUMNS]
+    stamps = pd.DatetimeIndex(bars["event_time"] if "event_time" in bars else bars["timestamp"])
+    codes, names = pd.factorize(bars["asset_id"].astype("str"), sort=True)
+    first, last = _run_edges(codes, stamps.as_unit("s").asi8, int(GAP.total_seconds()))
+    price = bars["close"].to_numpy(dtype=float)[last] if "close" in bars else np.nan
+    out = pd.DataFrame({"ticker": names[codes[first]], "first_session": _civil(stamps[first], zone), "last_session": _civil(stamps[last], zone), "last_price": price})
+    return out.astype({"ticker": "str"}).assign(tickers_as_of=_day(tickers_as_of))[SEEN_COLUMNS]
+
+
+def _run_edges(codes, seconds, gap):
+    "First and last row of each run of one ticker, by ticker and time."
+    if not len(codes): return np.zeros(0, int), np.zeros(0, int)
+    key = codes.astype(np.int64) * (1 << 36) + (seconds - seconds.min())
+    order = np.arange(len(key)) if (np.diff(key) >= 0).all() else np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=-(1 << 40)) > gap)     # another ticker is further away than any gap
+    return order[starts], order[np.append(starts[1:], len(key)) - 1]
 
 
 def membership_sightings(
