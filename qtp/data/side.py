@@ -8,7 +8,7 @@ __all__ = ['FINDINGS', 'ASIDE', 'MAX_BAD', 'LAGS', 'SERIES_LAGS', 'ONE_VINTAGE',
            'SideReport', 'period_end', 'macro_records', 'step_records', 'read_macro', 'read_lags', 'benchmark_records',
            'read_benchmarks', 'contract_name', 'expiry_instant', 'parity', 'option_records', 'read_options']
 
-# %% ../../nbs/data/05i_side.ipynb #9fb90725
+# %% ../../nbs/data/05i_side.ipynb #e62d7d90
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .calendar import Calendar
 from .providers import BAR_COLUMNS, SUFFIXES, read_numbers, read_stamps, read_table
 from .schemas import refusal
 
-# %% ../../nbs/data/05i_side.ipynb #5cf81d5a
+# %% ../../nbs/data/05i_side.ipynb #a9acba34
 FINDINGS = ["severity", "rule", "asset_id", "first", "count", "column", "found", "expected", "remedy"]                      # as those of bars
 ASIDE = ["asset_id", "sent", *PRICES, "volume", "rule", "column", "found", "reason", "source"]     # columns of the table `quarantine`
 MAX_BAD = 0.05             # share of rows in quarantine above which a table is refused
@@ -95,7 +95,7 @@ def _put_aside_findings(aside):
     return [_finding(g, "error", rule, g["column"].iloc[0], g["found"].iloc[0], "see the reason", "The rows are in quarantine with their reason: ask the source.")
             for rule, g in aside.groupby("rule", sort=True)]
 
-# %% ../../nbs/data/05i_side.ipynb #af0b416c
+# %% ../../nbs/data/05i_side.ipynb #1b7acaad
 LAGS = {"D": 0, "W": 7, "M": 45, "Q": 90, "A": 180}   # days from a period's end to publication where nothing better is known
 SERIES_LAGS = {"DCOILWTICO": 9}   # series -> days; EIA publishes the week's daily oil prices on the Wednesday after, on Thursday after a holiday (EIA, Spot Prices, 2024)
 ONE_VINTAGE = "one vintage"     # in the source of values that were revised after the day on which they are stamped
@@ -119,7 +119,7 @@ def period_end(
         out[days.index] = ends.dt.as_unit("us")
     return out
 
-# %% ../../nbs/data/05i_side.ipynb #b93034f6
+# %% ../../nbs/data/05i_side.ipynb #06979fe8
 def macro_records(
     series: pd.DataFrame,          # series_id, freq, period_start, value; optional source, and realtime_start (day on which this version was published)
     calendar: Calendar,            # whose zone a day ends in
@@ -127,15 +127,18 @@ def macro_records(
     release_times: dict | None = None,  # series_id -> wall time of publication, such as "08:30"; None: the end of the day
     defaults: dict = LAGS,         # frequency -> days, for series that `lags` does not name
     now=None,                      # instant of this fetch, UTC: what is in hand is known by then, whatever a typical lag says
-) -> pd.DataFrame:                 # long: series_id, timestamp, event_time, value, source; blanks make no record
+    zone: str | None = None,       # zone of the source's days; None for the exchange's
+    forecasts: bool = False,       # accept versions published before their period began
+) -> pd.DataFrame:                 # long: series_id, timestamp, event_time, value, source; a blank makes no record, unless it withdraws a value
     """Records of macro series, stamped with their publication.
 
-    Raises `DataError` for an unknown frequency, for one period with two values and one publication, and for a version published before its period began.
+    Raises `DataError` for an unknown frequency, for one period with two values and one publication, and, unless `forecasts`, for a version published before its period.
     """
-    given = series[series["value"].notna()].reset_index(drop=True)
+    given = _said(series)
+    if not forecasts: _check_past(given)
     ends = period_end(given["period_start"], given["freq"])
-    out = pd.DataFrame({"series_id": _series_names(given), "timestamp": _published(given, ends, calendar, lags, release_times or {}, defaults),
-                        "event_time": calendar.end_of_day(ends), "value": given["value"].astype(float), "source": _told_source(given)})
+    out = pd.DataFrame({"series_id": _series_names(given), "timestamp": _published(given, ends, calendar, lags, release_times or {}, defaults, zone),
+                        "event_time": calendar.end_of_day(ends, zone), "value": given["value"].astype(float), "source": _told_source(given)})
     if now is not None and "realtime_start" not in given: out["timestamp"] = out["timestamp"].clip(upper=pd.Timestamp(now).as_unit("us"))
     _check_versions(out)
     return out.sort_values(["series_id", "event_time", "timestamp"], kind="stable").reset_index(drop=True)
@@ -150,18 +153,29 @@ def _series_names(given):
     return names.where(rank == finest, names + "_" + given["freq"].astype("str"))
 
 
-def _published(given, ends, calendar, lags, release_times, defaults):
+def _said(series):
+    "Rows that say something: values, and blanks that take a value back."
+    if "realtime_start" not in series: return series[series["value"].notna()].reset_index(drop=True)
+    rows = series.sort_values(["series_id", "freq", "period_start", "realtime_start"], kind="stable")
+    before = rows.groupby(["series_id", "freq", "period_start"])["value"].shift()
+    return rows[rows["value"].notna() | before.notna()].reset_index(drop=True)
+
+
+def _check_past(given):
+    early = given["realtime_start"] < given["period_start"] if "realtime_start" in given else pd.Series(False, given.index)
+    if not early.any(): return
+    row = given[early].iloc[0]
+    raise DataError(f"macro: series {row.series_id}, period of {row.period_start:%Y-%m-%d}, column 'realtime_start': found {row.realtime_start:%Y-%m-%d}, expected a day in or "
+                    f"after the period ({early.sum()} of {len(given)} rows). Dates look exchanged; if the series is a projection, say forecasts=True.")
+
+
+def _published(given, ends, calendar, lags, release_times, defaults, zone):
     "Instant of publication of each row."
     days = given["realtime_start"] if "realtime_start" in given else ends + pd.to_timedelta(_lag_days(given, lags, defaults), unit="D")
-    early = days < given["period_start"]
-    if "realtime_start" in given and early.any():
-        row = given[early].iloc[0]
-        raise DataError(f"macro: series {row.series_id}, period of {row.period_start:%Y-%m-%d}, column 'realtime_start': found {row.realtime_start:%Y-%m-%d}, expected a day in or "
-                        f"after the period ({early.sum()} of {len(given)} rows). Dates look exchanged.")
-    out = calendar.end_of_day(days)
+    out = calendar.end_of_day(days, zone)
     for name, at in release_times.items():
         mine = given["series_id"] == name
-        out[mine] = calendar.at_time(days[mine], at)
+        out[mine] = calendar.at_time(days[mine], at, zone)
     return out
 
 
@@ -187,7 +201,7 @@ def _check_versions(out):
     raise DataError(f"macro: series {row.series_id}, period ending {row.event_time:%Y-%m-%d %H:%M} UTC stands twice with one publication "
                     f"({twice.sum()} of {len(out)} rows). Keep one value a version, or give `realtime_start`.")
 
-# %% ../../nbs/data/05i_side.ipynb #c664fd7c
+# %% ../../nbs/data/05i_side.ipynb #db933994
 def step_records(
     changes: pd.DataFrame,   # effective_date and one column of values; optional announced (day), source
     series_id: str,          # how the series is called
@@ -206,7 +220,7 @@ def step_records(
     _check_versions(out)
     return out.sort_values("event_time", kind="stable").reset_index(drop=True)
 
-# %% ../../nbs/data/05i_side.ipynb #7ac25f84
+# %% ../../nbs/data/05i_side.ipynb #564e71a1
 def read_macro(
     path,             # .parquet, .csv or .csv.gz: series_id, value and period_start with freq, or timestamp (daily)
 ) -> pd.DataFrame:    # series_id, freq, period_start, value, source; realtime_start where the file has it
@@ -240,7 +254,7 @@ def read_lags(
                         f"({blank.sum()} of {len(frame)} rows). Remove the row to use the default.")
     return frame.rename(columns={"lag_days_after_period_end": "days"}).astype({"series_id": "str", "freq": "str"})
 
-# %% ../../nbs/data/05i_side.ipynb #6db5c730
+# %% ../../nbs/data/05i_side.ipynb #2214da0c
 CLOSE_DELAY = {"^VIX": 15, "^VIX9D": 15, "^VIX3M": 15, "^VVIX": 15, "^SPX": 0, "^IXIC": 0}   # minutes from the session's close to the index's
 VENDOR_WORDS = {"raw": "raw", "split": "split", "split_dividend": "split_dividend", "split_adjusted_by_vendor": "split"}   # a file's word -> ours
 SLACK = 1e-6               # relative; rounding of adjusted prices, far below one cent
@@ -345,7 +359,7 @@ def _gaps(g, calendar, delay):
     missing = (calendar.closes(first.tz_convert(calendar.zone), last.tz_convert(calendar.zone)) + late).difference(pd.DatetimeIndex(g["event_time"]))
     return pd.DataFrame({"asset_id": g["asset_id"].iloc[0], "event_time": missing})
 
-# %% ../../nbs/data/05i_side.ipynb #1fc3a09e
+# %% ../../nbs/data/05i_side.ipynb #65330153
 def read_benchmarks(
     path,             # a file or a folder of files, or a list of them: timestamp, asset_id, four prices, volume; optional adjustment, source
 ) -> pd.DataFrame:    # long, session dates as `timestamp`
@@ -381,7 +395,7 @@ def _paths(path):
     if not files: raise DataError(f"{path}: found a folder without Parquet or CSV files, expected at least one of {list(SUFFIXES)}.")
     return files
 
-# %% ../../nbs/data/05i_side.ipynb #0018b0ac
+# %% ../../nbs/data/05i_side.ipynb #47dc467f
 QUOTE_COLUMNS = ["quote_time", "underlying", "root", "expiry", "strike", "right", "bid", "ask", "last", "volume", "open_interest", "underlying_price",
                  "implied_vol", "delta", "gamma", "theta", "vega"]
 QUOTE_NUMBERS = ["strike", *QUOTE_COLUMNS[6:]]
@@ -417,7 +431,7 @@ def expiry_instant(
     at = dates.map(closes).where(~roots.isin(morning), dates.map(opens))
     return pd.to_datetime(at, utc=True).dt.as_unit("us")
 
-# %% ../../nbs/data/05i_side.ipynb #c4a3840e
+# %% ../../nbs/data/05i_side.ipynb #f285d6a5
 NEAR = 0.15                # strikes within this share of the forward are fitted
 PAIRS = 5                  # fewest strikes with both quotes for a fit
 PARITY_SLACK = 0.002       # share of the forward by which a pair may miss the line: early exercise, and quotes that are seconds apart
@@ -448,7 +462,7 @@ def _parity_line(g, slack):
     low, high = (g["bid"]["C"] - g["ask"]["P"]).to_numpy(), (g["ask"]["C"] - g["bid"]["P"]).to_numpy()
     return forward, -slope, len(g), int(((line < low - slack * forward) | (line > high + slack * forward)).sum())
 
-# %% ../../nbs/data/05i_side.ipynb #1af9130e
+# %% ../../nbs/data/05i_side.ipynb #7e34919f
 def option_records(
     frame: pd.DataFrame,         # quotes: quote_time (UTC), underlying, root, expiry (date), strike, right, bid, ask, last, volume, greeks; optional source
     calendar: Calendar,          # exchange whose sessions end contracts
@@ -516,7 +530,7 @@ def _quote_findings(records):
             _finding(off, "warning", "parity", "bid", "pairs of call and put that no line contains", "call - put = D (F - strike)",
                  "The quotes are of different instants, or the option is exercised early.")]
 
-# %% ../../nbs/data/05i_side.ipynb #05a42b1f
+# %% ../../nbs/data/05i_side.ipynb #dbaf28e0
 def read_options(
     path,             # a file, a folder of files or a list of them, with the columns of `QUOTE_COLUMNS`; optional source
 ) -> pd.DataFrame:    # quotes: quote_time (UTC), expiry (date), numbers as float64
