@@ -6,7 +6,7 @@
 __all__ = ['NEW_YORK', 'BAR_FIELDS', 'ACTION_TYPES', 'ACTION_COLUMNS', 'ADJUSTMENT', 'FEEDS', 'PROCESSED', 'FIRST', 'read_bars',
            'read_actions', 'AlpacaProvider', 'one_of', 'missing']
 
-# %% ../../nbs/data/05e_alpaca.ipynb #e3de7ddc
+# %% ../../nbs/data/05e_alpaca.ipynb #c667576c
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from .adjust import PRICES
 from .providers import BAR_COLUMNS, pick, read_date, read_numbers, read_stamps
 from .transport import Limits, Transport, WebProvider, batches, check_key, read_json_reply
 
-# %% ../../nbs/data/05e_alpaca.ipynb #d0f5723e
+# %% ../../nbs/data/05e_alpaca.ipynb #b51fa85a
 NEW_YORK = "America/New_York"
 BAR_FIELDS = {"t": "timestamp", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}   # alpaca.data.mappings.BAR_MAPPING
 
@@ -58,7 +58,7 @@ def _by_session(frame):
                     f"({odd.sum()} of {len(frame)} bars). "
                     "Its session cannot be told: look into the payload.")
 
-# %% ../../nbs/data/05e_alpaca.ipynb #c1ed35b4
+# %% ../../nbs/data/05e_alpaca.ipynb #9a2bb69f
 ACTION_TYPES = ("forward_split", "reverse_split", "stock_dividend", "cash_dividend", "spin_off")
 ACTION_COLUMNS = ["asset_id", "ex_date", "split_ratio", "cash_dividend", "kind", "new_symbol", "new_rate"]
 
@@ -93,7 +93,7 @@ def _spin(r): return r["source_symbol"], r["ex_date"], 1.0, 0.0, "spinoff", r["n
 
 _READ = {"forward_splits": _split, "reverse_splits": _split, "stock_dividends": _stock, "cash_dividends": _cash, "spin_offs": _spin}
 
-# %% ../../nbs/data/05e_alpaca.ipynb #95b3f342
+# %% ../../nbs/data/05e_alpaca.ipynb #a7cd6b2e
 _NEEDED = {"/stocks/bars": "bars", "/corporate-actions": "corporate_actions"}
 
 
@@ -137,7 +137,7 @@ def _refused(error):
              403: "The plan does not cover this: bars of the last 15 minutes and the feed 'sip' may need a subscription; end earlier or say feed='iex'."}
     return f"alpaca: status {error.status_code}, expected 200; it says {str(error)[:200]!r}. {hints.get(error.status_code, 'Check the parameters.')}"
 
-# %% ../../nbs/data/05e_alpaca.ipynb #8c2a2618
+# %% ../../nbs/data/05e_alpaca.ipynb #932c14af
 ADJUSTMENT = {"raw": "raw", "split": "split", "split_dividend": "all"}   # ours -> alpaca.data.enums.Adjustment
 FEEDS = ("sip", "iex", "delayed_sip", "otc", "boats", "overnight")        # alpaca.data.enums.DataFeed
 PROCESSED = (pd.Timedelta("31D"), pd.Timedelta("185D"))                   # how far a process date may lie before and after the ex-date
@@ -177,22 +177,26 @@ class AlpacaProvider(WebProvider):
 
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Bars of some assets with session dates in [start, end]."
-        names, found = self._asked(assets), []
-        for group in batches(names, self.batch): found += self._group(group, start, end)
-        if not found: raise DataError(f"alpaca: no bars of {_few(names, 5)} {_dates(start, end)}. Check names and dates.")
-        frame = pd.concat(found, ignore_index=True).assign(source=f"alpaca:{self.feed}")
-        missing(self, names, frame, start, end)
-        return pick(frame, None, start, end, NEW_YORK, "alpaca")
+        return pd.concat(list(self.batches(assets, start, end)), ignore_index=True)
 
     def batches(self, assets=None, start=None, end=None):
         "The same bars in portions: a month of five-minute bars, everything at once of daily ones."
-        for first, last in self.windows(start, end): yield self.bars(assets, first, last)
+        names, got = self._asked(assets), set()
+        for first, last in self.windows(start, end):
+            parts = [self._group(group, first, last) for group in batches(names, self.batch)]
+            parts = [p for p in parts if len(p)]
+            if not parts: continue
+            part = pick(pd.concat(parts, ignore_index=True), None, first, last, NEW_YORK, "alpaca")
+            got |= set(part["asset_id"].unique())
+            yield part.assign(source=f"alpaca:{self.feed}")
+        if not got: raise DataError(f"alpaca: no bars of {_few(names, 5)} {_dates(start, end)}. Check names and dates.")
+        missing(self, names, got, start, end)
 
     def windows(self, start=None, end=None) -> list:
         "First and last date of each portion."
         first, last = read_date(start, "start"), read_date(end, "end")
         if self.bar == "1d": return [(first, last)]
-        first, last = first if first is not None else FIRST, last if last is not None else self._today
+        first, last = first if first is not None else FIRST, min(last if last is not None else self._today, self._today)
         months = pd.period_range(first, last, freq="M")
         return [(max(first, m.start_time), min(last, m.end_time.normalize())) for m in months]
 
@@ -207,7 +211,7 @@ class AlpacaProvider(WebProvider):
     def _today(self): return self.now.tz_convert(NEW_YORK).tz_localize(None).normalize()
 
     def _group(self, group, start, end):
-        "Bars of some names, those that had ended when they came; a list of one frame, or of none."
+        "Bars of some names, those that had ended when they came."
         from alpaca.data.requests import StockBarsRequest
         from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
         ours, received, (first, last) = {self._ticker(a): a for a in group}, [], _instants(start, end)
@@ -216,7 +220,7 @@ class AlpacaProvider(WebProvider):
         request = StockBarsRequest(symbol_or_symbols=list(ours), timeframe=every, start=first, end=last, **options)
         sent = _answer(self._client(_sdk()[0], received).get_stock_bars, request)
         frame = read_bars({ours.get(ticker, ticker): records for ticker, records in sent.items()}, self.bar)
-        return [self._finished(frame, min(r if r is not None else self.now for r in received))] if len(frame) else []
+        return self._finished(frame, min(r if r is not None else self.now for r in received)) if len(frame) else frame
 
     def _acted(self, group, first, last):
         from alpaca.data.enums import CorporateActionsType
@@ -269,14 +273,15 @@ def one_of(
 def missing(
     provider,                # with `name` and `absent`
     names: list,             # assets asked for
-    frame: pd.DataFrame,     # bars that came
-    start=None, end=None,    # dates asked for
+    got: set,                # assets that came
+    start=None,              # first date asked for
+    end=None,                # last date asked for
 ):
     """Count the assets that a source left out without a word.
 
     Raises `DataError` when `absent` is "refuse", else warns.
     """
-    out = sorted(set(names) - set(frame["asset_id"]))
+    out = sorted(set(names) - got)
     if not out or provider.absent == "ignore": return
     text = f"{provider.name}: no bars for {len(out)} of {len(names)} assets {_dates(start, end)}: {_few(out, 10)}. Not listed then, or known by another ticker"
     if provider.absent == "refuse": raise DataError(f"{text}. Correct the names, or say absent='warn'.")

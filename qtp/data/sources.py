@@ -6,7 +6,7 @@
 __all__ = ['SOURCES', 'INJECTED', 'TABLES', 'FIELDS', 'INK', 'A_COLOR', 'B_COLOR', 'BAD', 'Source', 'make_provider',
            'provider_table', 'pair_sources', 'compare_sources', 'compare_pairs', 'plot_comparison']
 
-# %% ../../nbs/data/05h_sources.ipynb #abd211ea
+# %% ../../nbs/data/05h_sources.ipynb #c4870e90
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from inspect import signature
@@ -21,12 +21,13 @@ from .adjust import PRICES
 from .alpaca import AlpacaProvider
 from .alphavantage import AlphaVantageProvider
 from .fallback import FallbackProvider
+from .fred import FredProvider
 from .polygon import PolygonProvider
 from .providers import FileProvider, Provider, SampleProvider, SimulatedProvider
 from .transport import Limits, WebProvider
 from .yahoo import YahooProvider
 
-# %% ../../nbs/data/05h_sources.ipynb #c059a48b
+# %% ../../nbs/data/05h_sources.ipynb #054e5af2
 @dataclass(frozen=True)
 class Source:
     "One line of the list of sources."
@@ -35,6 +36,7 @@ class Source:
     package: str = ""                          # module that must be installed
     extra: str = ""                            # extra of qtp that installs it
     coverage: str = ""                         # what it covers; "" where `kind` says so
+    without: tuple = ()                        # tables that it refuses
 
     @property
     def on_the_web(self) -> bool: return issubclass(self.kind, WebProvider)
@@ -54,6 +56,7 @@ SOURCES = {
     "yahoo": Source(YahooProvider, package="yfinance", extra="vendors"),
     "alphavantage": Source(AlphaVantageProvider, {"key": "alphavantage_key"}),
     "polygon": Source(PolygonProvider, {"key": "polygon_key"}),
+    "fred": Source(FredProvider, {"key": "fred_key"}, without=("bars",)),
 }
 INJECTED = ("key", "secret", "folder", "now", "clock", "sleep")   # arguments that an experiment may not name
 
@@ -112,9 +115,9 @@ def _backup(primary, name, settings, now, options):
     takes = name in SOURCES and "bar" in signature(SOURCES[name].kind).parameters
     return make_provider(name, settings, now, **({"bar": primary.bar} if takes else {}), **{k: v for k, v in options.items() if not (takes and k == "bar" and v == primary.bar)})
 
-# %% ../../nbs/data/05h_sources.ipynb #4e0e517c
+# %% ../../nbs/data/05h_sources.ipynb #12c737b9
 TABLES = {"bars": "bars", "actions": "actions", "symbols": "symbols", "membership": "membership", "shares": "shares", "sectors": "sectors", "listings": "listings",
-          "chain": "option chains", "series": "macro"}   # method of a provider -> what it yields
+          "chain": "option chains", "macro": "macro"}   # method of a provider -> what it yields
 
 
 def provider_table(
@@ -128,8 +131,9 @@ def provider_table(
 def _described(source, settings):
     lacks, kind = source.lacks(settings), source.kind
     said = getattr(kind, "adjustment", "")
-    return {"configured": not lacks, "missing": "; ".join(lacks), "tables": ", ".join(word for method, word in TABLES.items() if _has(kind, method)),
-            "adjustment": said if isinstance(said, str) else "", "limits": _paced(source), "coverage": source.coverage or kind.coverage}
+    tables = [word for method, word in TABLES.items() if _has(kind, method) and word not in source.without]
+    return {"configured": not lacks, "missing": "; ".join(lacks), "tables": ", ".join(tables), "adjustment": said if isinstance(said, str) and "bars" in tables else "",
+            "limits": _paced(source), "coverage": source.coverage or kind.coverage}
 
 
 def _has(kind, method): return getattr(kind, method, None) is not getattr(Provider, method, None)
@@ -140,7 +144,7 @@ def _paced(source):
     day = source.kind.calls_a_day
     return f"{source.kind.calls_a_minute:g} calls a minute" + (f", {day} a day" if day else "")
 
-# %% ../../nbs/data/05h_sources.ipynb #e01e7a8d
+# %% ../../nbs/data/05h_sources.ipynb #d0718829
 FIELDS = [*PRICES, "volume"]
 
 
@@ -184,7 +188,7 @@ def _event(stamps, provider, zone):
     utc = stamps.dt.tz_localize(provider.zone) if stamps.dt.tz is None else stamps
     return utc.dt.tz_convert("UTC").astype("datetime64[us, UTC]") + (pd.Timedelta(provider.bar) if provider.stamp == "start" else pd.Timedelta(0))
 
-# %% ../../nbs/data/05h_sources.ipynb #8e1ac444
+# %% ../../nbs/data/05h_sources.ipynb #5cf3f358
 def compare_sources(
     a,                # Provider
     b,                # Provider with bars of the same length
@@ -225,7 +229,7 @@ def _compare(two, tolerance):
     return row | {"only_a": int(two["b"].isna()[two["a"].notna()].sum()), "only_b": int(two["a"].isna()[two["b"].notna()].sum()),
                   "first_only": alone.min() if len(alone) else pd.NaT}
 
-# %% ../../nbs/data/05h_sources.ipynb #dccca8fc
+# %% ../../nbs/data/05h_sources.ipynb #49b9d6e8
 INK, A_COLOR, B_COLOR, BAD = "#3a3f47", "#1f4e79", "#e07b39", "#b3261e"
 
 
@@ -248,6 +252,7 @@ def plot_comparison(
     _difference(axes[1], one["close"], names)
     _volumes(axes[2], one["volume"])
     for ax in axes: _tidy(ax)
+    fig.align_ylabels(axes)
     axes[2].xaxis.set_major_formatter(ConciseDateFormatter(axes[2].xaxis.get_major_locator()))
     return axes
 
@@ -269,7 +274,7 @@ def _difference(ax, close, names):
     reach = bps.abs().max()
     if not reach > 0: return ax.set_ylim(-1, 1)
     linear = max(1.0, float(bps.abs().quantile(.9)))
-    if reach > 20 * linear: ax.set_yscale("symlog", linthresh=linear, linscale=.6)
+    if reach > 20 * linear: ax.set_yscale("symlog", linthresh=linear, linscale=1)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.margins(y=.18)
     _worst(ax, bps, close)
