@@ -11,9 +11,13 @@ Where the shapes come from:
 """
 import copy
 import gzip
+import hashlib
 import logging
+import subprocess
+import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pandas as pd
@@ -26,7 +30,7 @@ from qtp.core.errors import DataError
 from qtp.data.alphavantage import AlphaVantageProvider
 from qtp.data.fred import FredProvider
 from qtp.data.polygon import PolygonProvider
-from qtp.data.transport import Again, Limits, QueryKey, Transport, TransportError
+from qtp.data.transport import Again, Budget, Limits, QueryKey, Transport, TransportError
 
 CANARY = "canary0123456789canary/0123456789"
 NOW = pd.Timestamp("2024-03-28 21:00", tz="UTC")
@@ -300,6 +304,43 @@ def test_refused_payload_is_kept_and_not_remembered(case, replay, tmp_path):
     with pytest.raises(DataError): case.ask(p)
     if case.kind is PolygonProvider: answers_well(case, p)      # the others read the same reply once more, within its hour
     assert any(b"surprise" in gzip.decompress(f.read_bytes()) for f in tmp_path.rglob("*.json.gz"))
+
+
+def test_budget_is_shared(tmp_path):
+    budget = Budget(tmp_path, "demo", NOW, 50)
+
+    def spend(_):
+        try: budget.spend()
+        except TransportError: return 0
+        return 1
+    with ThreadPoolExecutor(8) as pool: assert sum(pool.map(spend, range(400))) == 50
+
+
+WORK = """
+import sys
+import pandas as pd
+from pydantic import SecretStr
+from qtp.data.polygon import PolygonProvider
+from qtp.data.transport import Limits
+names = [f"A{i:02d}" for i in range(40)]
+p = PolygonProvider(SecretStr("canary0123456789"), sys.argv[1], pd.Timestamp("2024-03-28 21:00", tz="UTC"), base_url=sys.argv[2], limits=Limits(calls_a_minute=1e6))
+print(len(p.bars(names, "2020-01-02", "2020-01-02")))
+"""
+
+
+def test_killed_while_reading(replay, tmp_path):
+    for i in range(40): replay.on(f"/v2/aggs/ticker/A{i:02d}/range/1/day/2020-01-02/2020-01-02", {**AGGS, "ticker": f"A{i:02d}"})
+    work = [sys.executable, "-c", WORK, str(tmp_path), replay.url]
+    for reached in (7, 20, 31):
+        process = subprocess.Popen(work, stdout=subprocess.DEVNULL)
+        while len(replay.asked) < reached and process.poll() is None: time.sleep(0.001)
+        process.kill()
+        process.wait()
+    assert subprocess.run(work, check=True, capture_output=True, text=True).stdout == "40\n"
+    paths = [path for path, _, _ in replay.asked]
+    assert len(set(paths)) == 40 and len(paths) <= 43                                     # at most the call in flight is sent again
+    for f in tmp_path.rglob("*.json.gz"):
+        if not f.name.startswith("."): assert f.name.split(".")[0] == hashlib.sha256(gzip.decompress(f.read_bytes())).hexdigest()
 
 
 # -- the canary

@@ -40,7 +40,7 @@ def read_reply(
     if "Error Message" in said: raise TransportError(f"{found}. Check the symbol, and that the source covers it.", "alphavantage", "refused")
     if _TOO_FAST.search(text): raise Again(f"status {reply.status} with {text[:120]!r}", 60, "rate limit")
     if _USED_UP.search(text): raise TransportError(f"{found}. Go on tomorrow; what was read is cached.", "alphavantage", "budget")
-    raise TransportError(f"{found}. Use a plan that covers this, or premium=False.", "alphavantage", "refused")
+    raise TransportError(f"{found}. Use a plan that covers this; premium=False and a start within 130 days need none.", "alphavantage", "refused")
 
 # %% ../../nbs/data/05b_alphavantage.ipynb #fc1530e4
 ZONE = "America/New_York"

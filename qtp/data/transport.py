@@ -8,10 +8,11 @@ __all__ = ['REASONS', 'BLANKED', 'log', 'KEPT_HEADERS', 'UNCACHED', 'RETRIED', '
            'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches', 'tabulate',
            'to_dates', 'WebProvider', 'bar_ends']
 
-# %% ../../nbs/data/05a_transport.ipynb #560cc276
+# %% ../../nbs/data/05a_transport.ipynb #40be9f44
 import base64
 import gzip
 import hashlib
+import html
 import json
 import logging
 import re
@@ -139,7 +140,10 @@ class Redactor:
 def _forms(text):
     "The ways in which a key can be written; base 64 without its last characters, which depend on what follows."
     coded = base64.b64encode(text.encode()).decode().rstrip("=")[:len(text)*8//6]
-    return {text, quote(text, safe=""), quote_plus(text), quote(quote(text, safe=""), safe=""), json.dumps(text)[1:-1], repr(text)[1:-1], coded}
+    once = quote(text, safe="")
+    lower = re.sub("%..", lambda found: found[0].lower(), once)
+    quoted = json.dumps(text)[1:-1]
+    return {text, once, lower, quote_plus(text), quote(text), quote(once, safe=""), quoted, quoted.replace("/", "\\/"), repr(text)[1:-1], html.escape(text), coded}
 
 # %% ../../nbs/data/05a_transport.ipynb #45736dfb
 class QueryKey(AuthBase):
@@ -317,7 +321,7 @@ class Store:
 
 
 def _name(call):
-    return dict(method=call.method, url=call.url, body=hashlib.sha256(call.body).hexdigest() if call.body else None)
+    return dict(method=call.method, url=call.url, body=hashlib.sha256(call.body).hexdigest() if isinstance(call.body, bytes) else None)
 
 # %% ../../nbs/data/05a_transport.ipynb #f1b9148b
 UNCACHED = pd.Timedelta(0)    # as `ttl`: always ask
@@ -496,7 +500,6 @@ class Transport:
         self.bucket.take()
         try: reply = self._cleaned(call, perform())
         except (OSError, HTTPException, urllib3.exceptions.HTTPError, ValueError) as e:
-            if isinstance(e, DataError): raise
             return _Outcome(fault=self.clean(f"{type(e).__name__}: {e}")[:300], reason="connection", again=not isinstance(e, ValueError))
         log.info("%s %s: status %d, %d bytes", call.method, call.url, reply.status, len(reply.body))
         if reply.status in RETRIED:
@@ -573,8 +576,7 @@ class TransportAdapter(HTTPAdapter):
 
     def send(self, request, stream=False, timeout=None, verify=True, cert=None, proxies=None) -> requests.Response:
         "One exchange; `timeout` is that of the limits."
-        body = request.body.encode() if isinstance(request.body, str) else request.body
-        call = Call(request.method, request.url, body)
+        call = Call(request.method, request.url, request.body.encode() if isinstance(request.body, str) else request.body)
         ttl = self.ttl(call) if callable(self.ttl) else self.ttl
         reply = self.transport.send(call, lambda: self.transport._exchange(request, verify, cert, proxies), self.read, ttl)
         return self._response(request, reply)
