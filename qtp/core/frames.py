@@ -24,12 +24,18 @@ def asof(
 ) -> pd.DataFrame:          # the last version of each key known at `t`, sorted by key
     """Records known at `t`: `timestamp <= t`, then the last version of each key.
 
-    Raises `DataError` for a naive stamp: without a zone no instant can be compared.
+    Raises `DataError` for a stamp that is missing or not UTC, and for two versions of a key with one `timestamp`.
     """
     t = check_utc(pd.DatetimeIndex([pd.Timestamp(t)]), "t")[0]
-    check_utc(records["timestamp"], "timestamp")
+    _check_records(records, ["timestamp", *key])
     known = records[records["timestamp"] <= t]
-    return known.sort_values([*key, "timestamp"], kind="stable").drop_duplicates(key, keep="last").reset_index(drop=True)
+    at = known["timestamp"].astype("int64").to_numpy()
+    codes = [pd.factorize(known[c], sort=True)[0] for c in key]
+    order = np.lexsort((at, *reversed(codes)))
+    same = np.logical_and.reduce([c[order[1:]] == c[order[:-1]] for c in codes])      # as the row before it
+    twice = same & (at[order[1:]] == at[order[:-1]])
+    if twice.any(): _refuse_twice(known.iloc[order[1:][twice][0]], key, twice.sum(), len(known))
+    return known.iloc[order[~np.append(same, False)[:len(order)]]].reset_index(drop=True)
 
 
 def check_utc(
@@ -45,6 +51,21 @@ def check_utc(
     first = stamps[0] if isinstance(stamps, pd.Index) and len(stamps) else (stamps.iloc[0] if len(stamps) else "none")
     raise DataError(f"{name}: found dtype {stamps.dtype} (first value {first}), expected UTC instants. "
                     f"Convert with `.tz_convert('UTC')`, or `.tz_localize(zone)` first if the stamps are naive.")
+
+
+def _check_records(records, columns):
+    "Refuse records without the columns, or with a knowledge time that is missing or not UTC."
+    missing = sorted(set(columns) - set(records.columns))
+    if missing: raise DataError(f"records: columns {missing} are missing, found {sorted(map(str, records.columns))}.")
+    for c in {"timestamp", "event_time"} & set(columns):
+        if len(lost := np.flatnonzero(check_utc(records[c], c).isna())):
+            raise DataError(f"{c}: row {lost[0]} has no stamp ({len(lost)} of {len(records)} rows), expected UTC instants. Put the rows into quarantine.")
+
+
+def _refuse_twice(row, key, count, total):
+    named = ", ".join(f"{c} {row[c]}" for c in key)
+    raise DataError(f"records: {named} stands twice with the same knowledge time {row['timestamp']:%Y-%m-%d %H:%M} UTC "
+                    f"({count} of {total} rows). Drop the copies, or stamp a correction later.")
 
 # %% ../../nbs/core/03_frames.ipynb #48567f3c
 def to_wide(
@@ -96,29 +117,105 @@ def to_long(
 
 # %% ../../nbs/core/03_frames.ipynb #69d004e5
 def asof_join(
-    stamps: pd.DatetimeIndex,          # (n,) decision instants, UTC, increasing
+    stamps: pd.DatetimeIndex | pd.DataFrame,  # (n,) decision instants, UTC; or n long rows with `timestamp` and, given `by`, that column
     records: pd.DataFrame,             # long: `timestamp` (publication), `event_time` (period), values; with `by` also its column
     by: str | None = None,             # column that separates series, such as "asset_id"
     max_age: pd.Timedelta | None = None,  # oldest publication that still counts; None for no limit
-) -> pd.DataFrame:                     # (n rows, or n a series) values as known at each stamp, with `known_at`
+) -> pd.DataFrame:                     # (n, or n a series) values, `event_time` and `known_at` at each stamp; indexed like the long frame that asked
     """What a table said at each instant: latest period among the published, in its latest version.
 
-    Raises `DataError` unless both clocks are UTC.
+    Raises `DataError` for a stamp that is missing or not UTC, and for two versions of a period with one publication time.
     """
-    check_utc(stamps, "stamps")
-    check_utc(records["timestamp"], "timestamp")
-    if by is None: return _join_one(stamps, records, max_age)
-    parts = {k: _join_one(stamps, g.drop(columns=by), max_age) for k, g in records.groupby(by, sort=True)}
-    return pd.concat(parts, names=[by]) if parts else _join_one(stamps, records.drop(columns=by), max_age)
+    long, series = isinstance(stamps, pd.DataFrame), [by] if by else []
+    asked = stamps if long else pd.DataFrame({"timestamp": stamps}, copy=False)
+    _check_records(asked, ["timestamp", *(series if long else [])])
+    _check_records(records, ["timestamp", "event_time", *series])
+    unit = "ns" if "ns" in (asked["timestamp"].dtype.unit, records["timestamp"].dtype.unit) else "us"
+    t, oldest = _ticks(asked["timestamp"], unit), None if max_age is None else pd.Timedelta(max_age) // pd.Timedelta(1, unit)
+    group, names = pd.factorize(records[by], sort=True) if by else (np.zeros(len(records), int), pd.Index([""]))
+    every, in_time = bool(by) and not long, _increasing(t)         # every series at every instant, or each row its own
+    found = _counting(records, group, unit, by, in_time and not every)
+    values = records.drop(columns=series).rename(columns={"timestamp": "known_at"})
+    index = asked.index if long else pd.MultiIndex.from_product([names, stamps], names=[by, "timestamp"]) if by else stamps.rename("timestamp")
+    asking = np.repeat(np.arange(len(names)), len(t)) if every else _codes(asked[by], names) if by else np.zeros(len(t), int)
+    if in_time and not every: return _merged(t, asking if by else None, values, *found, oldest).set_axis(index)
+    return _looked_up(np.tile(t, len(names)) if every else t, asking, len(names), values, *found, oldest).set_axis(index)
 
 
-def _join_one(stamps, records, max_age):
-    r = records.sort_values(["timestamp", "event_time"], kind="stable").reset_index(drop=True)
-    newest = r["event_time"] == r["event_time"].cummax()      # an old period's late correction does not displace a newer period
-    r = r[newest].rename(columns={"timestamp": "known_at"})
-    left = pd.DataFrame({"timestamp": stamps.as_unit("ns")})
-    r["known_at"] = r["known_at"].dt.as_unit("ns")
-    return pd.merge_asof(left, r, left_on="timestamp", right_on="known_at", tolerance=max_age).set_index("timestamp")
+def _ticks(stamps, unit):
+    "Stamps as integers, without a copy where they have the unit."
+    index = pd.DatetimeIndex(stamps)
+    return (index if index.unit == unit else index.as_unit(unit)).asi8
+
+
+def _codes(column, names):
+    "Number of each row's series; -1 where there is none of that name."
+    code, found = pd.factorize(column)
+    return np.append(pd.Index(names).get_indexer(found), -1)[code]
+
+
+def _increasing(values, within=None):
+    "Whether values never fall; `within` groups that never fall, if given."
+    up = values[1:] >= values[:-1]
+    return bool(up.all() if within is None else ((within[1:] > within[:-1]) | (up & (within[1:] == within[:-1]))).all())
+
+# %% ../../nbs/core/03_frames.ipynb #c3a7e0a2
+def _counting(records, group, unit, by, in_time):
+    "Records that count from some instant on, as row numbers (None: all), publication times and series; in order of time, or of series and time."
+    known, period, rows = _ticks(records["timestamp"], unit), _ticks(records["event_time"], unit), None
+    if not _increasing(known, None if in_time else group):
+        rows = np.argsort(known, kind="stable")
+        if not in_time: rows = rows[np.argsort(group[rows].astype(np.min_scalar_type(group.max(initial=0))), kind="stable")]     # 16 bits are sorted by radix
+        known, period, group = known[rows], period[rows], group[rows]
+    if not _increasing(period):
+        newest = period == (pd.Series(period).groupby(group).cummax().to_numpy() if by else np.maximum.accumulate(period))
+        if not newest.all(): rows, known, period, group = np.flatnonzero(newest) if rows is None else rows[newest], known[newest], period[newest], group[newest]
+    tied = known[1:] == known[:-1]
+    if tied.any() and (tied & (group[1:] <= group[:-1])).any(): _check_once(records, rows, known, period, group, by)
+    return rows, known, group
+
+
+def _check_once(records, rows, known, period, group, by):
+    twice = pd.DataFrame({"known": known, "period": period, "group": group}).duplicated().to_numpy()
+    if not twice.any(): return
+    at = np.flatnonzero(twice)[0]
+    _refuse_twice(records.iloc[at if rows is None else rows[at]], [*([by] if by else []), "event_time"], twice.sum(), len(records))
+
+# %% ../../nbs/core/03_frames.ipynb #c3a7e0a3
+def _merged(t, asking, values, rows, known, group, oldest):
+    "Answers to rows in order of time: both sides are walked through once."
+    right = (values if rows is None else values.take(rows)).assign(__t=known)
+    if asking is None: return pd.merge_asof(pd.DataFrame({"__t": t}, copy=False), right, on="__t", tolerance=oldest).drop(columns="__t")
+    left = pd.DataFrame({"__t": t, "__series": asking}, copy=False)
+    return pd.merge_asof(left, right.assign(__series=group), on="__t", by="__series", tolerance=oldest).drop(columns=["__t", "__series"])
+
+
+def _looked_up(t, asking, n_series, values, rows, known, group, oldest):
+    "Answers to rows in any order: one search a series."
+    order = None if _increasing(asking) else np.argsort((asking + 1).astype(np.min_scalar_type(n_series)), kind="stable")
+    if order is not None: t, asking = t[order], asking[order]
+    low, start = (np.searchsorted(x, np.arange(n_series + 1)) for x in (asking, group))
+    found = (_search(t[a:b], known, i, j) for a, b, i, j in zip(low, low[1:], start, start[1:]))
+    at = np.concatenate([np.full(low[0], -1), *found])
+    if oldest is not None and len(known): at = np.where(t - known[at] > oldest, -1, at)
+    if rows is not None: at = np.where(at < 0, -1, rows[at])
+    if order is not None: at = _scattered(at, order)
+    return pd.DataFrame({c: pd.api.extensions.take(values[c].array, at, allow_fill=True) for c in values}, copy=False)
+
+
+def _scattered(values, order):
+    out = np.empty_like(values)
+    out[order] = values
+    return out
+
+
+def _search(t, known, start, end):
+    "Position of the last of `known[start:end]` at or before each `t`; -1 without any."
+    if end - start > len(t) or not _increasing(t):
+        at = np.searchsorted(known[start:end], t, side="right") + (start - 1)
+        return np.where(at < start, -1, at)
+    since = np.searchsorted(t, known[start:end])                     # few records, many ordered instants: look the records up, and repeat
+    return np.repeat(np.append(-1, np.arange(start, end)), np.diff(since, prepend=0, append=len(t)))
 
 # %% ../../nbs/core/03_frames.ipynb #59c791ba
 def check_aligned(
