@@ -33,7 +33,7 @@ class MarketStream:
     @property
     def rows(self) -> pd.Series:
         "Bars of each month before any damage, known without drawing one."
-        return pd.Series([self.intraday.rows(m) for m in self.months], self.months, name="rows")
+        return pd.Series([self.intraday.rows(m) for m in self.months], self.months.rename("month"), name="rows")
 
     def month(self, month) -> pd.DataFrame:
         "Bars of one month, such as \"2023-11\"."
