@@ -6,7 +6,7 @@
 __all__ = ['SOURCES', 'INJECTED', 'TABLES', 'FIELDS', 'INK', 'A_COLOR', 'B_COLOR', 'BAD', 'Source', 'make_provider',
            'provider_table', 'pair_sources', 'compare_sources', 'compare_pairs', 'plot_comparison']
 
-# %% ../../nbs/data/05h_sources.ipynb #c4870e90
+# %% ../../nbs/data/05h_sources.ipynb #b5043ea1
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from inspect import signature
@@ -27,7 +27,7 @@ from .providers import FileProvider, Provider, SampleProvider, SimulatedProvider
 from .transport import Limits, WebProvider
 from .yahoo import YahooProvider
 
-# %% ../../nbs/data/05h_sources.ipynb #054e5af2
+# %% ../../nbs/data/05h_sources.ipynb #09601cf4
 @dataclass(frozen=True)
 class Source:
     "One line of the list of sources."
@@ -115,7 +115,7 @@ def _backup(primary, name, settings, now, options):
     takes = name in SOURCES and "bar" in signature(SOURCES[name].kind).parameters
     return make_provider(name, settings, now, **({"bar": primary.bar} if takes else {}), **{k: v for k, v in options.items() if not (takes and k == "bar" and v == primary.bar)})
 
-# %% ../../nbs/data/05h_sources.ipynb #12c737b9
+# %% ../../nbs/data/05h_sources.ipynb #925a2ce4
 TABLES = {"bars": "bars", "actions": "actions", "symbols": "symbols", "membership": "membership", "shares": "shares", "sectors": "sectors", "listings": "listings",
           "chain": "option chains", "macro": "macro"}   # method of a provider -> what it yields
 
@@ -144,7 +144,7 @@ def _paced(source):
     day = source.kind.calls_a_day
     return f"{source.kind.calls_a_minute:g} calls a minute" + (f", {day} a day" if day else "")
 
-# %% ../../nbs/data/05h_sources.ipynb #d0718829
+# %% ../../nbs/data/05h_sources.ipynb #6d7c0484
 FIELDS = [*PRICES, "volume"]
 
 
@@ -188,7 +188,7 @@ def _event(stamps, provider, zone):
     utc = stamps.dt.tz_localize(provider.zone) if stamps.dt.tz is None else stamps
     return utc.dt.tz_convert("UTC").astype("datetime64[us, UTC]") + (pd.Timedelta(provider.bar) if provider.stamp == "start" else pd.Timedelta(0))
 
-# %% ../../nbs/data/05h_sources.ipynb #5cf3f358
+# %% ../../nbs/data/05h_sources.ipynb #4063044c
 def compare_sources(
     a,                # Provider
     b,                # Provider with bars of the same length
@@ -229,7 +229,7 @@ def _compare(two, tolerance):
     return row | {"only_a": int(two["b"].isna()[two["a"].notna()].sum()), "only_b": int(two["a"].isna()[two["b"].notna()].sum()),
                   "first_only": alone.min() if len(alone) else pd.NaT}
 
-# %% ../../nbs/data/05h_sources.ipynb #49b9d6e8
+# %% ../../nbs/data/05h_sources.ipynb #b4c0b5e3
 INK, A_COLOR, B_COLOR, BAD = "#3a3f47", "#1f4e79", "#e07b39", "#b3261e"
 
 
@@ -273,8 +273,8 @@ def _difference(ax, close, names):
     ax.set_ylabel("difference, bps")
     reach = bps.abs().max()
     if not reach > 0: return ax.set_ylim(-1, 1)
-    linear = max(1.0, float(bps.abs().quantile(.9)))
-    if reach > 20 * linear: ax.set_yscale("symlog", linthresh=linear, linscale=1)
+    linear = 10.0 ** np.ceil(np.log10(max(1.0, bps.abs().quantile(.9))))       # a power of ten, so that ticks do not crowd
+    if reach > 5 * linear: ax.set_yscale("symlog", linthresh=linear, linscale=1)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.margins(y=.18)
     _worst(ax, bps, close)
