@@ -294,9 +294,9 @@ def test_raw_payload_is_kept(case, replay, tmp_path):
     case.ask(p)
     kept = list((tmp_path/"raw"/case.kind.name/"2024-03-28").glob("*.json.gz"))
     assert len(kept) == 1 + len(case.others)
-    before = {f: f.read_bytes() for f in kept}
+    before = {f: (f.stat().st_ino, f.read_bytes()) for f in kept}
     case.ask(provider(case, replay, tmp_path, refresh=True))
-    assert {f: f.read_bytes() for f in kept} == before and len(list(tmp_path.rglob("*.json.gz"))) == len(kept)
+    assert {f: (f.stat().st_ino, f.read_bytes()) for f in kept} == before and len(list(tmp_path.rglob("*.json.gz"))) == len(kept)
 
 
 def test_refused_payload_is_kept_and_not_remembered(case, replay, tmp_path):
@@ -372,6 +372,13 @@ def test_key_is_nowhere(case, replay, tmp_path, caplog, capfd, fault):
     for form in (CANARY, requests.utils.quote(CANARY, safe="")): assert not [s for s in shown if form in s]
     arrived = [q.get("apikey") or q.get("api_key") or h.get("Authorization", "").removeprefix("Bearer ") for _, q, h in replay.asked]
     assert arrived and set(arrived) == {CANARY}                       # the server did get it
+
+
+def test_key_is_not_in_a_refused_connection(case, replay, tmp_path, caplog):
+    p = provider(case, replay, tmp_path, limits=QUICK)
+    gone = case.kind(SecretStr(CANARY), tmp_path, NOW, base_url="http://127.0.0.1:9", limits=QUICK, sleep=lambda s: None, **case.options)
+    with pytest.raises(TransportError, match="onnection") as e: case.ask(gone)
+    for form in (CANARY, requests.utils.quote(CANARY, safe="")): assert form not in seen(e.value) + caplog.text + repr(p)
 
 
 # -- a session for client libraries
