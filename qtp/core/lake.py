@@ -583,11 +583,20 @@ def _migrate(lake, table):
     from deltalake import DeltaTable
     old, beside, name = Path(lake._path(table)), Lake(Path(lake.root, MIGRATING)), _RENAMED.get(table, table)
     delta = DeltaTable(old)
-    frame = delta.to_pyarrow_dataset().to_table().to_pandas().drop(columns="_year", errors="ignore")
+    frame = _upgraded(table, delta.to_pyarrow_dataset().to_table().to_pandas().drop(columns="_year", errors="ignore"))
     shutil.rmtree(Path(beside.root, name), ignore_errors=True)
-    beside.replace(name, frame.assign(flags="") if table in ("bars_1d", "bars_5m") else frame, json.loads(delta.metadata().description)["key"])
+    if frame is not None: beside.replace(name, frame, json.loads(delta.metadata().description)["key"])
     old.rename(Path(lake.root, f".{table}.schema1"))
-    Path(beside.root, name).rename(Path(lake.root, name))
+    if frame is not None: Path(beside.root, name).rename(Path(lake.root, name))
+
+
+def _upgraded(table, frame):
+    "Columns that schema 1 did not have; None for tables that the next ingestion makes anew."
+    if table in ("symbols", "sectors", "quarantine"): return None
+    if table in ("bars_1d", "bars_5m"): return frame.assign(flags="")
+    if table == "membership": return frame.assign(source="")
+    if table == "corporate_actions": return frame.assign(kind=np.select([frame["split_ratio"] == 1, frame["cash_dividend"] == 0], ["dividend", "split"], "dividend+split"))
+    return frame
 
 
 def _finish_migration(lake):

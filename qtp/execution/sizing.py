@@ -23,7 +23,7 @@ def size_positions(
     k: int = 20,                         # names held
     max_weight: float = 0.10,            # largest weight of one name, decimal
     sector_cap: float | None = None,     # largest weight of one sector, decimal; None for no cap
-    sectors: pd.Series | None = None,    # asset_id -> sector; assets without one share the sector "unknown"
+    sectors: pd.DataFrame | pd.Series | None = None,  # (sessions, assets) sector as known at the decision, or asset_id -> sector; "unknown" where there is none
     gross: float = 1.0,                  # sum of weights aimed at, decimal
     method: str = "equal",               # "equal", "inverse_vol" or "score"
     members: pd.DataFrame | None = None, # (sessions, assets) bool: eligible names; None for all
@@ -37,7 +37,7 @@ def size_positions(
     if members is not None: values[~_like(members, scores, "members").fillna(False).to_numpy(dtype=bool)] = np.nan
     sigma = np.ones_like(values) if method != "inverse_vol" else _like(vol, scores, "vol").to_numpy(dtype=float)
     values[~(sigma > 0)] = np.nan
-    sector, cap, room = _sector_codes(scores.columns, sectors, sector_cap, k)
+    sector, cap, room = _sector_codes(scores, sectors, sector_cap, k)
     weights = _size(np.array(values, order="C"), np.array(sigma, order="C"), sector, k, room, METHODS.index(method), max_weight, cap, gross)
     return pd.DataFrame(weights, scores.index, scores.columns)
 
@@ -59,25 +59,28 @@ def _like(frame, scores, name):
     return frame.reindex(index=scores.index, columns=scores.columns)
 
 
-def _sector_codes(assets, sectors, sector_cap, k):
-    if sector_cap is None: return np.zeros(len(assets), np.int64), 1.0, k
-    names = sectors.reindex(assets).fillna("unknown")
-    return pd.factorize(names, sort=True)[0].astype(np.int64), float(sector_cap), max(1, int(np.floor(sector_cap * k + 1e-9)))
+def _sector_codes(scores, sectors, sector_cap, k):
+    "Sector of each cell as a number, the cap, and how many names fit under it."
+    if sector_cap is None: return np.zeros(scores.shape, np.int64), 1.0, k
+    if isinstance(sectors, pd.Series): sectors = pd.DataFrame([sectors.reindex(scores.columns)] * len(scores), index=scores.index, columns=scores.columns)
+    names = sectors.reindex(index=scores.index, columns=scores.columns).to_numpy(dtype=object).ravel()
+    codes = pd.factorize(np.where(pd.isna(names), "unknown", names), sort=True)[0].astype(np.int64).reshape(scores.shape)
+    return codes, float(sector_cap), max(1, int(np.floor(sector_cap * k + 1e-9)))
 
 # %% ../../nbs/execution/03_sizing.ipynb #4dbb4d0e
 @njit(cache=True)
 def _size(scores, sigma, sector, k, room, method, max_weight, sector_cap, gross):
     n, m = scores.shape
     weights = np.full((n, m), np.nan)
-    n_sectors = sector.max() + 1 if m else 0
+    n_sectors = sector.max() + 1 if n and m else 0
     for i in range(n):
-        chosen = _choose(scores[i], sector, n_sectors, k, room)
+        chosen = _choose(scores[i], sector[i], n_sectors, k, room)
         if len(chosen) == 0: continue
         raw = np.ones(len(chosen))
         if method == 1: raw = 1.0 / sigma[i][chosen]
         if method == 2: raw = np.arange(len(chosen), 0, -1).astype(np.float64)
         weights[i] = 0.0
-        weights[i][chosen] = _fit_caps(raw, sector[chosen], n_sectors, max_weight, sector_cap, gross)
+        weights[i][chosen] = _fit_caps(raw, sector[i][chosen], n_sectors, max_weight, sector_cap, gross)
     return weights
 
 
