@@ -145,9 +145,13 @@ def _check_changes(changes, where):
     rows = list(zip(changes["old_asset_id"], changes["new_asset_id"], pd.DatetimeIndex(changes["effective_date"]), changes["kind"], where))
     for old, new, date, kind, at in rows:
         if kind not in KINDS: raise DataError(f"{at}: {old} to {new}, column 'kind': found {kind!r}. {nearest(str(kind), KINDS)}")
+        if pd.isna(date): raise DataError(f"{at}: {old} to {new}, column 'effective_date' is empty, expected the first day under {new}. Fill it in or remove the row.")
         if old == new: raise DataError(f"{at}: {old} becomes itself on {date:%Y-%m-%d}, expected two tickers. Remove the row.")
-    for i, (old, new, date, kind, at) in enumerate(rows):
-        for other in rows[:i]: _check_pair((old, new, date, kind, at), other)
+    before = {}
+    for row in rows:
+        alike = [before.setdefault(key, []) for key in (row[:2], (row[0], row[2]), (row[1], row[2]))]    # the same change, or one ticker twice on one day
+        for other in [r for rs in alike for r in rs]: _check_pair(row, other)
+        for rs in alike: rs.append(row)
     for date, day in changes[changes["kind"] != "merger"].groupby("effective_date"): _check_cycle(dict(zip(day["old_asset_id"], day["new_asset_id"])), date, where, changes)
 
 
@@ -257,7 +261,7 @@ class _Clock:
     "Sessions of the calendar by number."
 
     def __init__(self, calendar):
-        self.closes = calendar.closes("1962-01-02", "2050-12-31")
+        self.closes = calendar.closes(calendar._dates[0], calendar._dates[-1])
         self.dates, self.opens = calendar.date_of(self.closes), calendar.open_of(self.closes)
         self.zone = calendar.zone
 

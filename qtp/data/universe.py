@@ -211,9 +211,10 @@ def plot_membership(
     import matplotlib.pyplot as plt
     ax = plt.subplots(figsize=(8, 3))[1] if ax is None else ax
     ax.fill_between(coverage.index, coverage["with_bar"], coverage["members"], color="C3", alpha=.3, step="post", label="members without a bar")
-    ax.plot(coverage.index, coverage["members"], color="black", lw=1, label="members")
-    ax.plot(coverage.index, coverage["with_bar"], color="C0", lw=1, label="with a bar")
-    ax.set(ylim=(0, None), xlabel="session", ylabel="names", title=f"{coverage['with_bar'].sum() / max(coverage['members'].sum(), 1):.1%} of member sessions have a bar")
+    share = coverage["with_bar"].sum() / max(coverage["members"].sum(), 1)
+    for name, color, label in (("members", "black", "members"), ("with_bar", "C0", "with a bar")):
+        ax.plot(coverage.index, coverage[name], color=color, lw=1, drawstyle="steps-post", label=label)
+    ax.set(ylim=(0, 1.05 * max(coverage["members"].max(), 1)), xlabel="session", ylabel="names", title=f"{share:.1%} of member sessions have a bar")
     ax.legend(loc="lower left", fontsize=8)
     return ax
 
