@@ -9,6 +9,7 @@ __all__ = ['ZONE', 'ACTION_FIELDS', 'QUOTE_FIELDS', 'DELAY', 'read_reply', 'aggr
 # %% ../../nbs/data/05c_polygon.ipynb #dd07cc8a
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -203,14 +204,14 @@ class PolygonProvider(WebProvider):
 
     def chain(self, underlying: str, **filters) -> pd.DataFrame:
         "Quotes of every contract of an underlying now; `filters` as documented, such as expiration_date='2024-04-19'."
-        replies = self._pages(f"v3/snapshot/options/{self._ticker(underlying)}", {**filters, "limit": 250}, pd.Timedelta(0), f"options of {underlying}")
+        replies = self._pages(f"v3/snapshot/options/{quote(self._ticker(underlying), safe=':')}", {**filters, "limit": 250}, pd.Timedelta(0), f"options of {underlying}")
         parts = [chain_rows(reply.value.get("results") or [], underlying, reply.received) for reply in replies]
         return pd.concat(parts, ignore_index=True)
 
     def _one(self, asset, start, end):
         "Bars of one asset and period in our columns."
         ticker, span = self._ticker(asset), "1/day" if self.bar == "1d" else "5/minute"
-        path = f"v2/aggs/ticker/{ticker}/range/{span}/{start:%Y-%m-%d}/{end:%Y-%m-%d}"
+        path = f"v2/aggs/ticker/{quote(ticker, safe=':')}/range/{span}/{start:%Y-%m-%d}/{end:%Y-%m-%d}"
         replies = self._pages(path, {"adjusted": "false", "sort": "asc", "limit": 50000}, self._lifetime(end), asset)
         frame = pd.concat([self._finished(aggregate_bars(reply.value, ticker, self.bar), _seen(reply)) for reply in replies], ignore_index=True)
         return frame.assign(asset_id=pd.Series(asset, frame.index, dtype="str"), source="polygon")[[*BAR_COLUMNS, "source"]]
