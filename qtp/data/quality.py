@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'ROW_RULES', 'GRAVE', 'NAT', 'DAY', 'LOT', 'IN_LOTS', 'HISTORY_RULES', 'FINDINGS', 'MARKS', 'TOLD', 'SPLITS',
            'NEAR', 'THIRD', 'UNITS', 'STRETCH', 'DOZEN', 'ZERO', 'NO_VOLUME', 'STILL', 'SPIKED', 'HOLE', 'HALTED',
-           'SENT', 'APART', 'SLIPS', 'AROUND', 'Thresholds', 'check_structure', 'check_zone', 'row_faults',
+           'SENT', 'APART', 'SLIPS', 'WIDE', 'AROUND', 'Thresholds', 'check_structure', 'check_zone', 'row_faults',
            'findings_of', 'history_faults', 'intraday_faults', 'QualityReport', 'check_bars', 'plot_coverage',
            'plot_findings', 'plot_example']
 
@@ -487,7 +487,7 @@ def _spikes(p, thresholds):
 
 def _busy(p, i, t):
     "Dollar volume of a bar and of the next one, in multiples of the usual."
-    return p.dollars[i:i+2] / _middle(p.dollars[max(p.start[i], i - t.usual):i])
+    return [_multiple(x, p.dollars[max(p.start[i], i - t.usual):i]) for x in p.dollars[i:i+2]]
 
 
 def _usual_move(p, i, quarter):
@@ -519,7 +519,7 @@ def _told(p, i, t, large):
     "Rule and description of one move that stays."
     ratio, own = np.exp(p.move[i]), abs(p.own[i])
     before = slice(max(p.start[i], i - t.usual), i)
-    traded, wide = p.dollars[i] / _middle(p.dollars[before]), (p.high[i] - p.low[i]) / _middle((p.high - p.low)[before])
+    traded, wide = _multiple(p.dollars[i], p.dollars[before]), _multiple(p.high[i] - p.low[i], (p.high - p.low)[before])
     night = (p.open[i] - p.close[i-1] - p.told[i]) / p.move[i]
     volume = f"{traded:.2g} times the usual dollar volume" if np.isfinite(traded) else "a volume that nobody told"
     found = f"close x {ratio:.3g}, {100*np.clip(night, 0, 1):.0f} % of it before the open, at {volume}"
@@ -531,9 +531,11 @@ def _told(p, i, t, large):
     return ("scale", f"{found}: like another scale") if large else ("", "")
 
 
-def _middle(values):
-    values = values[np.isfinite(values)]
-    return np.median(values) if len(values) else np.nan
+def _multiple(value, usual):
+    "A value in multiples of the median of the usual ones; NaN where that is zero or unknown."
+    usual = usual[np.isfinite(usual)]
+    middle = np.median(usual) if len(usual) else 0.0
+    return value / middle if middle > 0 else np.nan
 
 
 def _episodes(p, jumps, t):
@@ -1034,8 +1036,8 @@ def plot_coverage(
     bad = report.quarantine["event_time"].dropna().dt.floor("D").value_counts()
     if len(bad):
         height = counts.reindex(bad.index, method="nearest") if len(counts) else 0*bad
-        ax.scatter(bad.index, height, s=np.minimum(10 + 4*bad, 400), color="C3", alpha=0.6, lw=0, zorder=3, label="rows in quarantine")
-        ax.legend(loc="lower right")
+        ax.scatter(bad.index, height, s=np.minimum(8 + bad, 120), color="C3", alpha=0.6, lw=0, zorder=3, label="rows in quarantine")
+        ax.legend(loc="lower right").legend_handles[0].set_sizes([30])
     ax.set(ylabel="assets with a bar", ylim=(0, 1.1*counts.max()), title=f"{len(report.clean):,} bars, {len(report.quarantine):,} in quarantine")
     return _dated(ax)
 
@@ -1056,16 +1058,16 @@ def plot_findings(
     import matplotlib.pyplot as plt
     marks = report.marks[report.marks["severity"].isin(["error", "warning", *(["info"] if info else [])])]
     lanes, place = _lanes(marks, assets)
-    ax = ax if ax is not None else plt.subplots(figsize=(8, 1.2 + 0.19*max(len(lanes), 5)))[1]
+    ax = ax if ax is not None else plt.subplots(figsize=(8, 1.2 + 0.19*(max(len(lanes), 5) + 2*WIDE)))[1]
     rules = marks["rule"].value_counts()
     for i, rule in enumerate(rules.index):
         which = (marks["rule"] == rule).to_numpy()
         size, form = (26, "o") if rules[rule] < 100 else (12, "|")
-        ax.scatter(marks["event_time"][which], place[which], s=size, marker=form, color=f"C{i % 10}", alpha=0.9, label=f"{rule} ({marks['count'][which].sum():,})", zorder=2 + i)
-    ax.set_yticks(range(len(lanes)), lanes, fontsize=7)
-    ax.set(ylim=(len(lanes) - 0.4, -0.6), title=f"{len(marks):,} marks on {marks['asset_id'].nunique()} assets")
+        ax.scatter(marks["event_time"][which], place[which], s=size, marker=form, color=f"C{i % 10}", alpha=0.8, label=f"{rule} ({marks['count'][which].sum():,})", zorder=2 + i)
+    ax.set_yticks([i + WIDE*(i == assets) for i in range(len(lanes))], lanes, fontsize=7)
+    ax.set(ylim=(len(lanes) - 0.4 + 2*WIDE*(len(lanes) > assets), -0.6), title=f"{len(marks):,} marks on {marks['asset_id'].nunique()} assets")
     ax.grid(axis="y", lw=0.3)
-    if len(marks): ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False)
+    if len(marks): ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, title="rule (count)", alignment="left")
     return _dated(ax)
 
 
@@ -1075,7 +1077,11 @@ def _lanes(marks, n):
     top = list(order[:n])
     rest = [f"{len(order) - n} others"] if len(order) > n else []
     lane = marks["asset_id"].map({a: i for i, a in enumerate(top)}).astype(float).fillna(len(top)).to_numpy()
-    return top + rest, lane + np.where(lane == len(top), np.random.default_rng(0).uniform(-0.35, 0.35, len(lane)), 0.0)
+    spread = np.random.default_rng(0).uniform(-0.4, 0.4 + 2*WIDE, len(lane))
+    return top + rest, lane + np.where(lane == len(top), spread, 0.0)
+
+
+WIDE = 2                   # lanes by which the last one reaches either side of its middle
 
 # %% ../../nbs/data/06_quality.ipynb #5ef6d4de
 AROUND = 25                # bars shown on either side of a finding
@@ -1115,6 +1121,7 @@ def _around(report, asset, when):
 
 
 def _draw(axes, x, bars, color, name):
+    if not len(x): return
     axes[0].vlines(x, bars["low"], bars["high"], color=color, lw=1.5)
     axes[0].scatter(x, bars["close"], color=color, s=18 if name else 8, label=name or None, zorder=3)
     axes[1].bar(x, bars["volume"], color=color, width=0.8)
