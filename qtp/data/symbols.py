@@ -184,7 +184,9 @@ def sightings(
     zone: str = ZONE,           # zone of the exchange's civil days
 ) -> pd.DataFrame:              # one row a run: ticker, first_session, last_session (dates), last_price (USD), tickers_as_of
     "Runs of sessions in which each ticker has bars."
-    stamps = pd.DatetimeIndex(bars["event_time"] if "event_time" in bars else bars["timestamp"])
+    stamp = "event_time" if "event_time" in bars else "timestamp"
+    if bars[stamp].isna().any(): bars = bars[bars[stamp].notna()]
+    stamps = pd.DatetimeIndex(bars[stamp])
     codes, names = pd.factorize(bars["asset_id"].astype("str"), sort=True)
     first, last = _run_edges(codes, stamps.as_unit("s").asi8, int(GAP.total_seconds()))
     price = bars["close"].to_numpy(dtype=float)[last] if "close" in bars else np.nan
@@ -314,6 +316,7 @@ def _by_vintage(seen, clock):
     price = seen["last_price"] if "last_price" in seen else pd.Series(np.nan, seen.index)
     first, last = clock.on(seen["first_session"]), clock.until(seen["last_session"].fillna(seen["first_session"]))
     for ticker, a, b, p, cut, day in zip(seen["ticker"].astype("str"), first, np.maximum(first, last), price, cuts, as_of):
+        if a >= len(clock.dates): continue                                     # a stamp beyond the calendar is no evidence
         if a < cut: dressed.append(_Run(ticker, a, min(b, cut - 1), p if b < cut else np.nan, day))
         if b >= cut: dated.append(_Run(ticker, max(a, cut), b, p))
     return dated, dressed
@@ -654,15 +657,16 @@ def _ranges(spells, zone):
     "Days on which each ticker means each company: a company's first spell also covers what was not seen before it."
     r = pd.DataFrame({"ticker": spells["ticker"], "asset_id": spells["asset_id"], "start": _days(spells["first_session"], zone),
                       "stop": np.where(spells["last_session"].notna(), _days(spells["last_session"].fillna(spells["first_session"]), zone) + 1, HIGH)})
-    debut = ~r.sort_values("start", kind="stable")["asset_id"].duplicated().reindex(r.index)
-    r = r.assign(debut=debut, spell=np.arange(len(r))).sort_values(["ticker", "start"], kind="stable").reset_index(drop=True)
+    own = r.sort_values("start", kind="stable").groupby("asset_id")["stop"].shift().reindex(r.index)      # first day after the company's ticker before
+    r = r.assign(own=own, spell=np.arange(len(r))).sort_values(["ticker", "start"], kind="stable").reset_index(drop=True)
     before = r["stop"].shift(fill_value=LOW).where(r["ticker"] == r["ticker"].shift(), LOW)
     clash = np.flatnonzero(before > r["start"])
     if len(clash):
         a, b = r.iloc[clash[0] - 1], r.iloc[clash[0]]
         raise DataError(f"symbols: ticker {b.ticker}: companies {a.asset_id} and {b.asset_id} hold it at once from {_text(b.start)} ({len(clash)} overlaps), "
                         "expected one a day. Correct the list of changes or of delistings.")
-    return _coded(r.assign(start=np.where(r["debut"], before, r["start"]), row=np.arange(len(r))))
+    start = np.where(r["own"].isna(), before, np.maximum(np.minimum(r["start"], r["own"].fillna(HIGH)), before)).astype(np.int64)
+    return _coded(r.assign(start=start, row=np.arange(len(r))).drop(columns="own"))
 
 
 def _coded(ranges): return ranges.assign(code=pd.factorize(ranges["ticker"])[0])
