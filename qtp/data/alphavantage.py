@@ -148,7 +148,7 @@ class AlphaVantageProvider(WebProvider):
             for group in batches(names, 100) if self.bar == "1d" else [names]:
                 part = pd.concat([self._one(asset, first, last) for asset in group], ignore_index=True)
                 found += len(part)
-                yield part
+                if len(part): yield part
         if not found: raise DataError(f"alphavantage: no bars of {names[:5]} from {start} to {end}. Check the symbols and dates.")
 
     def windows(self, start=None, end=None) -> list:
