@@ -19,7 +19,8 @@ from qtp.data.quality import check_bars
 
 FILES = {"panel": "daily/sp500_daily_2013_2018.parquet", "vintage": "daily/sp500_daily_2012_2017_vintage2017.parquet", "long": "daily_long/bars.parquet",
          "index": "benchmarks/index_daily.parquet", "5min": "intraday/bars_5min.parquet", "1min": "intraday/bars_1min_verbatim_with_defects.parquet"}
-ROW, LEVEL, WRONG = {"missing_price", "price", "ohlc", "zero_volume", "volume"}, {"scale", "split", "spinoff", "other_scale"}, {"spike", "reversal", "copied", "ohlc", "disagreement"}
+ROW, LEVEL = {"missing_price", "price", "ohlc", "zero_volume", "volume"}, {"scale", "split", "spinoff", "other_scale"}
+WRONG = {"spike", "reversal", "copied", "ohlc", "disagreement"}
 
 
 def cells(text):
@@ -46,6 +47,8 @@ LISTED = {
     "vintage": [
         ("scale change", cells("NBL 2013-05-02 PPG 2013-10-17 TMK 2014-04-01 APH 2014-09-08 CTXS 2017-02-01 JEC 2017-02-15"), LEVEL),
         ("half scale for ten sessions", [("DVA", f"2013-09-{d:02d}") for d in (9, 10, 11, 12, 13, 16, 17, 18, 19, 20)], LEVEL),
+        ("flips between two scales", [("HLT", f"2016-12-{d}") for d in (13, 14, 15, 16, 19, 20, 21, 23, 28, 29, 30)] + cells("HLT 2017-01-03 2017-01-04"), LEVEL | ROW),
+        ("zero volume (the rows of the file)", cells("BHF 2017-07-26 FTV 2016-06-16 2016-06-20 WRK 2015-06-26"), ROW),
         ("value distribution", cells("MDLZ 2012-10-02 BAX 2015-07-01 NI 2015-07-02 EBAY 2015-07-20 ARNC 2016-11-01"), LEVEL)],
     "long": [
         ("bar on a closed day", cells("AAPL 1985-09-27"), {"off_calendar"}),
@@ -58,6 +61,21 @@ LISTED = {
         ("bar on a closed day", cells("^VIX 2004-06-11"), {"off_calendar"})],
     "5min": [("session cut short", cells("SPY 2020-01-10"), {"short_session"})],
     "1min": []}
+def edge(day, which):
+    "How many assets have their first bar of a day at 10:10 or later, or their last before 11:00: counted in the bars themselves."
+    def count(bars):
+        local = bars["timestamp"].dt.tz_convert("America/New_York")
+        of_day = local[local.dt.strftime("%Y-%m-%d") == day].groupby(bars["asset_id"]).agg(which == "first" and "min" or "max").dt.strftime("%H:%M")
+        return int((of_day >= "10:10").sum() if which == "first" else (of_day < "11:00").sum())
+    return count
+
+
+def holes(marks): return marks[marks["rule"] == "missing_sessions"].groupby("asset_id")["count"].sum()
+
+
+def cut(marks, day, what): return int(((marks["rule"] == "short_session") & (marks["day"] == day) & marks["found"].str.startswith(what)).sum())
+
+
 # file -> (what, number listed, how to count it in the marks)
 COUNTED = {
     "panel": [("days missing: ES 10, ICE 5, BMY 2", 17, lambda m: m[m["rule"] == "missing_sessions"]["count"].sum()),
@@ -67,19 +85,20 @@ COUNTED = {
                 ("impossible prices", 24, lambda m: (m["rule"] == "ohlc").sum())],
     "long": [("GORO, days of zero volume: several", 2, lambda m: min(2, ((m["rule"] == "zero_volume") & (m["asset_id"] == "GORO")).sum())),
              ("BA, fractional volume", 1, lambda m: ((m["rule"] == "fractional_volume") & (m["asset_id"] == "BA")).sum()),
-             ("AMZN, FB, GOOG: 10 to 12 days missing each", 3, lambda m: sum(10 <= n <= 12 for n in m[(m["rule"] == "missing_sessions") & m["asset_id"].isin(["AMZN", "FB", "GOOG"])]
-                                                                             .groupby("asset_id")["count"].sum())),
-             ("AES, a year missing", 1, lambda m: int(m[(m["rule"] == "missing_sessions") & (m["asset_id"] == "AES")]["count"].sum() == 252))],
+             ("AMZN, FB, GOOG: 10 to 12 days missing each", 3, lambda m: sum(10 <= n <= 12 for n in holes(m).reindex(["AMZN", "FB", "GOOG"]))),
+             ("AES, a year missing", 1, lambda m: int(holes(m)["AES"] == 252))],
     "index": [("open outside high and low", 47, lambda m: (m["rule"] == "ohlc").sum())],
-    "5min": [("bars of zero volume", 2003, lambda m: (m["rule"] == "zero_volume").sum()),
+    "5min": [("2019-12-17 starts 11:00 for part of the ETFs (counted in the file)", edge("2019-12-17", "first"), lambda m: cut(m, "2019-12-17", "starts")),
+             ("2019-12-24 stops 10:59 for part of the ETFs (counted in the file)", edge("2019-12-24", "last"), lambda m: cut(m, "2019-12-24", "stops")),
+             ("bars of zero volume", 2003, lambda m: (m["rule"] == "zero_volume").sum()),
              ("^SPX, ^VIX without volume", 2, lambda m: m[m["asset_id"].isin(["^SPX", "^VIX"]) & m["rule"].isin(["no_volume", "zero_volume"])]["asset_id"].nunique())],
     "1min": [("repeated stamps", 144, lambda m: int((m["rule"].isin(["duplicate", "empty"])).sum() + (m["rule"] == "conflict").sum() / 2)),
              ("empty bars", 2, lambda m: min(2, (m["rule"] == "empty").sum())),
              ("not in order of time", 1, lambda m: int((m["rule"] == "unsorted").any()))]}
 REAL = cells("VRTX 2013-04-19 2014-06-24 STZ 2013-02-14 INCY 2013-08-21 MNST 2014-08-15 EVHC 2017-11-01 NFLX 2013-01-24")   # must stay as bars
 BAD_DAYS = {"2014-10-30": 109, "2014-08-01": 52, "2014-07-17": 39, "2014-10-29": 37, "2017-08-01": 98}                      # names that differ by over 1 %
-KNOWN = {("A", "2014-11-03"): "Keysight spun off", ("CAG", "2016-11-10"): "Lamb Weston spun off", ("CTXS", "2017-02-01"): "GoTo spun off", ("IR", "2013-12-02"): "Allegion spun off",
-         ("KLAC", "2014-11-26"): "special dividend of 16.50", ("YUM", "2016-11-01"): "Yum China spun off", ("F", "1998-04-08"): "Associates First Capital spun off",
+KNOWN = {("A", "2014-11-03"): "Keysight spun off", ("CAG", "2016-11-10"): "Lamb Weston spun off", ("CTXS", "2017-02-01"): "GoTo spun off",
+         ("IR", "2013-12-02"): "Allegion spun off", ("KLAC", "2014-11-26"): "special dividend of 16.50", ("YUM", "2016-11-01"): "Yum China spun off", ("F", "1998-04-08"): "Associates First Capital spun off",
          ("UGAZ", "2019-12-23"): "price x 88: a reverse split"}
 JUDGED = {"copied", "spike", "split", "spinoff", "scale", "volume_unit", "stale", "zone"}                                  # rules that judge; the others only count
 
@@ -118,37 +137,43 @@ def found(cell, rules, marks, calendar):
     return bool(mine["day"].isin(days).any())
 
 
+def closes_of(report):
+    "Every close that a report saw, quarantined ones too, by asset and day."
+    both = pd.concat([report.clean, report.quarantine]).dropna(subset=["close"]).drop_duplicates(["asset_id", "event_time"])
+    return both.assign(day=both["event_time"].dt.tz_convert("America/New_York").dt.strftime("%Y-%m-%d")).set_index(["asset_id", "day"])["close"]
+
+
 def contradicted(reports):
-    "Cells (asset, day) of each panel whose close differs by over 1 % from the other's, beside a level that differs for longer."
-    a, b = (reports[n][0] for n in ("panel", "vintage"))
-    closes = [pd.concat([r.clean, r.quarantine]).dropna(subset=["close"]).drop_duplicates(["asset_id", "event_time"]).set_index(["asset_id", "event_time"])["close"] for r in (a, b)]
-    ratio = np.log(closes[0] / closes[1]).dropna().sort_index()
+    "Cells (asset, day) whose close differs by over 1 % between the panels, beside a level that differs for longer; and all cells that both have."
+    ratio = np.log(closes_of(reports["panel"][0]) / closes_of(reports["vintage"][0])).dropna().sort_index()
     level = ratio.groupby(level=0).rolling(21, center=True, min_periods=5).median().droplevel(0)
-    off = ratio[(ratio - level).abs() > 0.01]
-    days = off.index.get_level_values(1).tz_convert("America/New_York").strftime("%Y-%m-%d")
-    return set(zip(off.index.get_level_values(0), days)), set(zip(ratio.index.get_level_values(0), ratio.index.get_level_values(1).tz_convert("America/New_York").strftime("%Y-%m-%d")))
+    return set(ratio.index[(ratio - level).abs() > 0.01]), set(ratio.index)
 
 
 def unlisted(name, marks, off, both):
     "Judged marks that nobody listed: confirmed, unknown, or false."
-    listed = {c for what, cs, _ in LISTED[name] for c in cs} | ({("HLT", d) for d in marks[marks["asset_id"] == "HLT"]["day"]} if name == "vintage" else set())
+    listed = {c for what, cs, _ in LISTED[name] for c in cs}
     mine = marks[marks["rule"].isin(JUDGED) & ~marks["rule"].eq("copied")]
     mine = mine[np.array([c not in listed for c in zip(mine["asset_id"], mine["day"])], bool)]
-    told = [("confirmed" if (a, d) in KNOWN or (a, d) in off else "false" if (a, d) in both or rule == "volume_unit" else "unknown") for a, d, rule in zip(mine["asset_id"], mine["day"], mine["rule"])]
-    return mine.assign(told=told)
+    return mine.assign(told=[verdict((a, d), rule, off, both) for a, d, rule in zip(mine["asset_id"], mine["day"], mine["rule"])])
 
 
-def print_listed(reports, calendar):
+def verdict(cell, rule, off, both):
+    if cell in KNOWN or cell in off: return "confirmed"
+    return "false" if cell in both or rule == "volume_unit" else "unknown"
+
+
+def print_listed(data, reports, calendar):
     print("\nLISTED in the README, and found")
-    for name, (report, rows, _) in reports.items():
-        marks, total, hits = marks_of(report), 0, 0
+    for name, (report, _, _) in reports.items():
+        marks = marks_of(report)
         for what, cs, rules in LISTED[name]:
             missed = [c for c in cs if not found(c, rules, marks, calendar)]
             used = marks[np.array([c in cs for c in zip(marks["asset_id"], marks["day"])], bool) & marks["rule"].isin(rules)]["rule"].value_counts().to_dict()
-            total, hits = total + len(cs), hits + len(cs) - len(missed)
-            print(f"  {name:8s}{what:55s} listed {len(cs):5d} found {len(cs) - len(missed):5d}   {used} {'MISSED ' + str(missed) if missed else ''}")
+            print(f"  {name:8s}{what:70s} listed {len(cs):5d} found {len(cs) - len(missed):5d}   {used} {'MISSED ' + str(missed) if missed else ''}")
         for what, n, count in COUNTED[name]:
-            print(f"  {name:8s}{what:55s} listed {n:5d} found {int(count(marks)):5d}")
+            n = n(read(data, name)[0]) if callable(n) else n
+            print(f"  {name:8s}{what:70s} listed {n:5d} found {int(count(marks)):5d}")
 
 
 def print_others(reports, calendar, off, both):
@@ -175,7 +200,7 @@ def print_others(reports, calendar, off, both):
 
 def print_unlisted(reports, off, both):
     print("\nNOT LISTED, by rules that judge (copied apart)")
-    for name, (report, rows, _) in reports.items():
+    for name, (report, _, _) in reports.items():
         mine = unlisted(name, marks_of(report), off, both)
         for (rule, told), g in mine.groupby(["rule", "told"]):
             shown = ", ".join(f"{a} {d}" for a, d in list(dict.fromkeys(zip(g["asset_id"], g["day"])))[:8])
@@ -198,7 +223,8 @@ def print_second_opinion(data, reports, calendar, now):
         report = check_bars(frame, calendar, now, **options, other=reports[against][0].clean)
         marks = marks_of(report)
         levels = marks[marks["rule"] == "other_scale"]["asset_id"].unique()
-        print(f"  {name:8s}disagreement {int((marks['rule'] == 'disagreement').sum())} bars; another level for a stretch: {len(levels)} assets, VFC {'among them' if 'VFC' in levels else 'NOT among them'}")
+        print(f"  {name:8s}disagreement {int((marks['rule'] == 'disagreement').sum())} bars; another level for a stretch: {len(levels)} assets, "
+              f"VFC {'among them' if 'VFC' in levels else 'NOT among them'}")
 
 
 def main():
@@ -209,7 +235,7 @@ def main():
     calendar, now = Calendar(), pd.Timestamp(asked.now, tz="UTC")
     reports = checked(asked.data, calendar, now)
     off, both = contradicted(reports)
-    print_listed(reports, calendar)
+    print_listed(asked.data, reports, calendar)
     print_others(reports, calendar, off, both)
     print_unlisted(reports, off, both)
     print_second_opinion(asked.data, reports, calendar, now)
