@@ -229,19 +229,40 @@ class Lake:
 
     def size(
         self,
-    ) -> int:  # bytes
-        "Bytes of the newest version of every table."
-        return sum(f.size for name in self.tables() for f in self._open(name).files)
+        table: str | None = None,  # name; None for every table
+    ) -> int:                      # bytes
+        "Bytes of the newest version."
+        return sum(f.size for name in (self.tables() if table is None else [table]) for f in self._open(name).files)
+
+    def span(
+        self,
+        table: str,  # name
+    ) -> tuple:      # first and last `event_time`; None, None without
+        "The time that a table covers."
+        ends = [pd.to_datetime(t, utc=True) for f in self._open(table).files if f.first is not None for t in (f.first, f.last)]
+        return (min(ends), max(ends)) if ends else (None, None)
+
+    def parts(
+        self,
+        table: str,  # name
+    ) -> list:       # months or years, sorted; [None] for a table in one piece
+        "The partitions of a table."
+        return sorted({f.part for f in self._open(table).files}, key=str)
 
     def tables(
         self,
     ) -> list:  # names, sorted
         "The tables that are there."
+        return [n for n in self.folders() if _NAME.fullmatch(n) and self.exists(n)]
+
+    def folders(
+        self,
+    ) -> list:  # names, sorted; hidden ones left out
+        "The folders below the root: tables, or datasets with tables of their own."
         from pyarrow.fs import FileSelector, FileType
         if "://" not in self.root and not Path(self.root).is_dir(): return []
         found = filesystem(self.root, self.options).get_file_info(FileSelector("", allow_not_found=True))
-        names = [Path(f.path).name for f in found if f.type == FileType.Directory]
-        return sorted(n for n in names if _NAME.fullmatch(n) and self.exists(n))
+        return sorted(name for name in (Path(f.path).name for f in found if f.type == FileType.Directory) if name[0] not in "._")
 
     def rewrite(
         self,

@@ -6,7 +6,7 @@
 __all__ = ['ACTIONS', 'TABLE_OF', 'MANIFEST', 'KEYS', 'OVERLAP', 'stamp_actions', 'IngestReport', 'ingest', 'refresh_start']
 
 # %% ../../nbs/data/08_ingest.ipynb #809324cc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
@@ -14,13 +14,13 @@ import pandas as pd
 
 from ..core.errors import DataError, LakeError, ParameterError
 from ..core.lake import Lake
-from ..core.records import content_of
 from .calendar import Calendar
+from .fallback import FallbackProvider
 from .providers import Provider
 from .quality import FINDINGS, QualityReport, check_bars
 from .schemas import TABLES, validate
-from .side import benchmark_records, macro_records, option_records, read_benchmarks, read_lags, read_macro, read_options
-from .symbols import Symbols, sightings, symbol_table
+from .side import ASIDE, SideReport, benchmark_records, macro_records, option_records, read_benchmarks, read_lags, read_macro, read_options
+from .symbols import Symbols, membership_sightings, sightings, symbol_table
 from .universe import membership_events, sector_events
 
 # %% ../../nbs/data/08_ingest.ipynb #79843a01
@@ -115,6 +115,7 @@ def ingest(
     max_bad: float = 0.05,      # share of rows in quarantine above which a batch is refused
     min_assets: int = 2,        # fewest assets, with what the lake holds already
     min_sessions: int = 60,     # fewest sessions, with what the lake holds already
+    macro: Provider | None = None,  # source of macro series, where the bars' own provider has none
     dry_run: bool = False,      # True reads, checks and compares, and writes nothing
     progress=None,              # called with a text, rows so far, rows in all (None if unknown)
 ) -> IngestReport:              # counts, fingerprints and findings
@@ -122,8 +123,8 @@ def ingest(
 
     Raises `DataError` for bars that cannot be used, `LakeError` for a lake that holds another market.
     """
-    load = _Load(provider, lake, calendar, pd.Timestamp(now), dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), dry_run,
-                 progress or (lambda text, rows=0, total=None: None))
+    load = _Load(provider, lake, calendar, pd.Timestamp(now), dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), (assets, start, end), macro,
+                 dry_run, progress or (lambda text, rows=0, total=None: None))
     load.tell(f"reading {provider.name}")
     for sent in _batches(provider, assets, start, end): load.take(sent)
     return load.finish("full" if assets is None and start is None and end is None else "part")
@@ -137,15 +138,17 @@ def _batches(provider, assets, start, end):
 class _Load:
     "One ingestion on its way: what was read so far, and what is known about symbols."
 
-    def __init__(self, provider, lake, calendar, now, limits, least, dry_run, tell):
+    def __init__(self, provider, lake, calendar, now, limits, least, asked, macro, dry_run, tell):
         if provider.bar not in TABLE_OF:
             raise ParameterError(f"bar: {provider.name!r} has bars of {provider.bar!r}, the lake stores {list(TABLE_OF)}. Aggregate them first.")
-        self.provider, self.lake, self.calendar, self.now, self.limits, self.least, self.dry_run, self.tell = provider, lake, calendar, now, limits, least, dry_run, tell
+        self.provider, self.lake, self.calendar, self.now, self.macro = provider, lake, calendar, now, macro
+        self.limits, self.least, self.dry_run, self.tell = limits, least, dry_run, tell
         self.table, self.source = TABLE_OF[provider.bar], str(getattr(provider, "path", provider.name))
         self.fresh = not lake.exists(self.table)
-        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span = provider.expected_rows(), 0, [], [], {}, set(), []
+        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = provider.expected_rows(), 0, [], [], {}, set(), [], []
         self.held = None if self.fresh or not lake.exists("symbols") else lake.read("symbols")
-        self.symbols_table, self.sent_actions, self.ended = self.held, provider.actions(), _ended(provider.symbols())
+        self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols())
+        self.symbols_table, self.listed = self.held, _listed(provider, self.spells, self.sectors, calendar.zone)
 
     def take(self, sent):
         "Check one batch and store what is new in it."
@@ -167,8 +170,10 @@ class _Load:
         if not self.reports: raise DataError(f"{self.source}: no bars at all, expected at least one batch. Check the dates and assets asked for.")
         self.tell("writing symbols and quarantine", self.read, self.total)
         if len(self.reports) > 1: self._symbols()
-        quality = _one_report(self.reports)
-        self._put("quarantine", _put_aside(quality.quarantine, self.provider), key=["asset_id", "sent", "rule"])
+        quality = _one_report(self.reports, self.sides)
+        aside = [_put_aside(quality.quarantine, self.provider), *[s.quarantine for s in self.sides]]
+        self._put("quarantine", pd.concat(aside, ignore_index=True), key=["asset_id", "sent", "rule"])
+        if isinstance(self.provider, FallbackProvider): self._put("fallbacks", self.provider.records.assign(at=self.now), key=["at"])
         self._manifest(mode, quality)
         tables = pd.DataFrame([dict(table=t, **counts) for t, counts in self.written.items()])
         bars = self.written[self.table]
@@ -185,7 +190,8 @@ class _Load:
         return sent.assign(asset_id=names)
 
     def _resolve(self):
-        self.symbols_table = symbol_table(pd.concat(self.seen, ignore_index=True), self.calendar, self.provider.symbol_changes(), self.ended, self.held)
+        evidence = [f for f in (*self.seen, *self.listed) if len(f)]
+        self.symbols_table = symbol_table(pd.concat(evidence, ignore_index=True), self.calendar, self.provider.symbol_changes(), self.ended, self.held)
         self.symbols = Symbols(self.symbols_table, zone=self.calendar.zone)
         self.renamed = not (self.symbols_table["asset_id"] == self.symbols_table["ticker"]).all()
 
@@ -201,11 +207,16 @@ class _Load:
         p, calendar, now = self.provider, self.calendar, self.now
         before = self.seen[0]["first_session"].min() - pd.Timedelta("1D")
         self._put("corporate_actions", self._actions(), p.adjustment == "raw")
-        self._put("membership", membership_events(p.membership(), calendar, self.symbols, p.membership_tickers_as_of))
-        self._put("sectors", sector_events(_sector_lists(p.sectors(), before), calendar.zone, self.symbols))
+        self._put("membership", membership_events(self.spells, calendar, self.symbols, p.membership_tickers_as_of))
+        self._put("sectors", sector_events(_sector_lists(self.sectors, before), calendar.zone, self.symbols))
         self._put("shares", _shares(self._ids(p.shares(), "timestamp" if "timestamp" in p.shares() else "date", p.tickers_as_of), calendar))
         self._symbols()
-        for table, found in _side_tables(p, calendar, now).items(): self._put(table, found.assign(ingested_at=now) if table == "benchmarks" else found)
+        for table, found in _side_tables(p, self.macro, calendar, now).items(): self._side(table, found)
+
+    def _side(self, table, found):
+        "Records of a side table; what was odd about them joins the findings, what was damaged the quarantine."
+        self._put(table, found.records.assign(ingested_at=self.now))
+        self.sides.append(found)
 
     def _symbols(self):
         self._resolve()
@@ -247,9 +258,9 @@ def _check_market(lake, table, sent, provider):
     if not lake.exists(table): return
     mine = sent["source"].unique() if "source" in sent else [provider.name]
     kind = lambda s: s if s.startswith("simulated:") else s.split(":")[0]
-    held = lake.newest(table, ["source", "adjustment"])
+    held, family = lake.newest(table, ["source", "adjustment"]), set(provider.name.split("+"))      # a primary and its backups may share a lake
     for name, theirs, ours in (("source", {kind(s) for s in held["source"]}, {kind(s) for s in mine}), ("adjustment", set(held["adjustment"]), {provider.adjustment})):
-        if theirs != ours:
+        if theirs != ours and not theirs | ours <= family:
             raise LakeError(f"lake {lake.root}, {table}: holds bars with {name} {sorted(theirs)}, found {sorted(ours)}. "
                             "One lake holds one market: choose another folder for this one.")
 
@@ -258,6 +269,12 @@ def _known_days(sent, provider):
     "One row a ticker, day and last close, for the evidence of tickers."
     days = sent["timestamp"] if sent["timestamp"].dt.tz is None or provider.bar == "1d" else sent["timestamp"].dt.floor("D")
     return sent[["asset_id", "close"]].assign(timestamp=days).drop_duplicates(["asset_id", "timestamp"], keep="last")
+
+
+def _listed(provider, spells, sectors, zone):
+    "Evidence of tickers in index and sector lists."
+    dated = isinstance(sectors, pd.DataFrame) and len(sectors)
+    return [membership_sightings(spells, provider.membership_tickers_as_of), sightings(sectors.assign(timestamp=sectors["as_of"]), None, zone) if dated else spells[:0]]
 
 
 def _ended(symbols):
@@ -282,14 +299,18 @@ def _shares(shares, calendar):
     return shares.assign(timestamp=known, event_time=known)[["asset_id", "timestamp", "event_time", "shares"]]
 
 
-def _side_tables(provider, calendar, now):
-    "Macro series, benchmarks and option quotes, where the provider has them."
-    at = lambda name: getattr(provider, name, None)
-    out = {}
-    if at("benchmarks_path"): out["benchmarks"] = benchmark_records(read_benchmarks(at("benchmarks_path")), calendar, now).records
-    if at("macro_path"): out["macro"] = macro_records(read_macro(at("macro_path")), calendar, read_lags(at("macro_lags_path")) if at("macro_lags_path") else None, now=now)
-    if at("options_path"): out["options_quotes"] = option_records(read_options(at("options_path")), calendar, now).records
+def _side_tables(provider, macro, calendar, now):
+    "Macro series, benchmarks and option quotes, where there are any."
+    at, out = lambda name: getattr(provider, name, None), {}
+    if at("benchmarks_path"): out["benchmarks"] = benchmark_records(read_benchmarks(at("benchmarks_path")), calendar, now)
+    if at("options_path"): out["options_quotes"] = option_records(read_options(at("options_path")), calendar, now)
+    lags = read_lags(at("macro_lags_path")) if at("macro_lags_path") else None
+    if at("macro_path"): out["macro"] = _unjudged(macro_records(read_macro(at("macro_path")), calendar, lags, now=now))
+    if macro is not None: out["macro"] = _unjudged(macro_records(macro.macro(), calendar, zone=macro.zone))
     return out
+
+
+def _unjudged(records): return SideReport(records, pd.DataFrame(columns=ASIDE), pd.DataFrame(columns=FINDINGS))
 
 
 def _stored_bars(bars, provider, now):
@@ -307,14 +328,16 @@ def _put_aside(quarantine, provider):
     return out[list(TABLES["quarantine"].fields)]
 
 
-def _one_report(reports):
-    "Findings and quarantine of all batches; the bars themselves only where there was one batch."
-    if len(reports) == 1: return reports[0]
-    join = lambda name: pd.concat([getattr(r, name) for r in reports], ignore_index=True)
-    findings = join("findings")
-    rest = [c for c in FINDINGS if c not in ("severity", "rule", "asset_id", "count")]
-    once = findings.sort_values("first", kind="stable").groupby(["severity", "rule", "asset_id"], as_index=False, sort=False).agg({c: "first" for c in rest} | {"count": "sum"})[FINDINGS]
-    return QualityReport(reports[0].clean[:0], join("quarantine"), once, join("marks"), reports[0].extended[:0], sum(r.rows - len(r.quarantine) for r in reports))
+def _one_report(reports, sides):
+    "Findings and quarantine of all batches and side tables; the bars themselves only where there was one batch."
+    if len(reports) == 1 and not sides: return reports[0]
+    join = lambda parts: pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+    findings = join([*[r.findings for r in reports], *[s.findings for s in sides]])
+    rest = {c: "first" for c in FINDINGS if c not in ("severity", "rule", "asset_id", "count")}
+    once = findings.sort_values("first", kind="stable").groupby(["severity", "rule", "asset_id"], as_index=False, sort=False).agg(rest | {"count": "sum"})[FINDINGS]
+    if len(reports) == 1: return replace(reports[0], findings=once)
+    return QualityReport(reports[0].clean[:0], join([r.quarantine for r in reports]), once, join([r.marks for r in reports]), reports[0].extended[:0],
+                         stored=sum(r.rows - len(r.quarantine) for r in reports))
 
 # %% ../../nbs/data/08_ingest.ipynb #763ce4a7
 OVERLAP = 5    # sessions read again, since vendors correct the last days

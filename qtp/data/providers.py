@@ -67,7 +67,7 @@ class Provider(ABC):
         "Renames: old_asset_id, new_asset_id, effective_date, kind; None where none are known."
         return None
 
-    def actions(self) -> pd.DataFrame:
+    def actions(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Splits and cash dividends by ex-session; `announced` may say when they became known."
         return _nothing("actions")
 
@@ -269,7 +269,7 @@ class FileProvider(Provider):
         parts = (part for path in _files(self.path) for part in _parts(path, dict(self.columns), self.zone))
         return pick_parts(parts, assets, start, end, self.zone, str(self.path))
 
-    def actions(self) -> pd.DataFrame: return self._side("actions", ["announced", "kind", "source"])
+    def actions(self, assets=None, start=None, end=None) -> pd.DataFrame: return self._side("actions", ["announced", "kind", "source"])
 
     def symbols(self) -> pd.DataFrame: return self._side("symbols", ["last_price"])
 
@@ -471,7 +471,7 @@ class SampleProvider(Provider):
         frame = self._all().drop(columns="adj_close")
         return pick(frame, assets, start, end, source="sample")
 
-    def actions(self) -> pd.DataFrame:
+    def actions(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Splits and dividends read back from the vendor's adjusted close; known at their ex-session, announcements are not recorded."
         return actions_from_adjusted(self._all()).assign(source="adj_close of bokeh_sampledata")
 
@@ -548,7 +548,7 @@ class SimulatedProvider(Provider):
         "A bar a session and asset, or 78 of five minutes; late and delisted names have fewer."
         return len(Calendar().sessions(self.start, self.end)) * self.n_assets * (78 if self.freq == "5min" else 1)
 
-    def actions(self) -> pd.DataFrame: return self.market.actions
+    def actions(self, assets=None, start=None, end=None) -> pd.DataFrame: return self.market.actions
 
     def symbols(self) -> pd.DataFrame: return self.market.symbols
 

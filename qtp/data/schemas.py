@@ -116,7 +116,7 @@ SIDE = Field("text", "'C' or 'P'", _one_of("C", "P"))
 
 TABLES = {
     "bars_1d": BAR_TABLE, "bars_5min": BAR_TABLE, "bars_5min_extended": BAR_TABLE,
-    "benchmarks": Table(BARS, BAR_KEY, (KNOWN, WHOLE), ("flags",)),      # an index may open outside its own range: it is a formula, not a trade
+    "benchmarks": Table(BARS, BAR_KEY, (KNOWN,), ("flags",)),      # an index is a formula: it may open outside its own range, or have a close alone
     "corporate_actions": Table(
         {"asset_id": NAME, "timestamp": INSTANT, "event_time": INSTANT, "effective": INSTANT, "split_ratio": RATIO, "cash_dividend": CASH, "kind": KIND, "source": TEXT},
         BAR_KEY, (("event_time", "event_time equal to effective", lambda f: f["event_time"] == f["effective"], "An action is keyed by its ex-session's open."),)),
@@ -140,6 +140,7 @@ TABLES = {
         ("event_time", "underlying", "root", "expiry", "strike", "right", "timestamp"), (KNOWN,)),
     "quarantine": Table({"asset_id": TEXT, "sent": TEXT, **dict.fromkeys(("open", "high", "low", "close", "volume"), Field("number", nullable=True)),
                          **dict.fromkeys(("rule", "column", "found", "reason", "source"), TEXT)}, ()),
+    "fallbacks": Table({**dict.fromkeys(("asset_id", "table", "start", "end", "primary", "used", "reason"), TEXT), "at": INSTANT}, ()),
     "manifest": Table({"table": WORD, "at": INSTANT, "source": TEXT, "adjustment": ADJUSTMENT, "mode": Field("text", "'full' or 'part'", _one_of("full", "part")),
                        "first": INSTANT, "last": INSTANT, "hash": WORD,
                        **dict.fromkeys(("assets", "rows", "appended", "revised", "quarantined", "version"), Field("whole", "zero or more", lambda c: c >= 0))}, ()),
