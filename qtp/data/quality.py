@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'ROW_RULES', 'GRAVE', 'NAT', 'DAY', 'LOT', 'IN_LOTS', 'TICKS', 'HISTORY_RULES', 'FINDINGS', 'MARKS', 'TOLD',
            'SPLITS', 'NEAR', 'THIRD', 'UNITS', 'STRETCH', 'DOZEN', 'ZERO', 'NO_VOLUME', 'STILL', 'SPIKED', 'HOLE',
-           'HALTED', 'SENT', 'APART', 'SLIPS', 'WIDE', 'AROUND', 'Thresholds', 'check_structure', 'check_zone',
-           'row_faults', 'findings_of', 'history_faults', 'intraday_faults', 'QualityReport', 'check_bars',
-           'plot_coverage', 'plot_findings', 'plot_example']
+           'HALTED', 'SENT', 'APART', 'SLIPS', 'SPARSE', 'WIDE', 'AROUND', 'Thresholds', 'check_structure',
+           'check_zone', 'row_faults', 'findings_of', 'history_faults', 'intraday_faults', 'QualityReport',
+           'check_bars', 'plot_coverage', 'plot_findings', 'plot_example']
 
 # %% ../../nbs/data/06_quality.ipynb #4a6a965a
 from dataclasses import dataclass, field
@@ -769,8 +769,9 @@ def _slots(bars, rows, f, bits, whole, length, t):
     share = [f"{100*missing[k]/slots[k]:.1f} % of its slots without a bar" for k in rows.code[thin]]
     cut = np.flatnonzero(late | early)
     what = [f"{'starts' if a else 'stops'} {n} bars {'after the open' if a else 'before the close'}" for a, n in zip(late[cut], np.where(late, f.head, f.tail)[cut])]
+    edge = np.where(late, f.row, np.append(f.row[1:], len(rows.code)) - 1)[cut]         # the first bar of a late start, the last of an early stop
     return [_mark("hole", bars, hole, [f"{n} bars missing before it" for n in gap], gap), _mark("missing_bars", bars, thin, share, missing[rows.code[thin]].astype(int), -1),
-            _mark("short_session", bars, f.row[cut], what)]
+            _mark("short_session", bars, edge, what)]
 
 
 def _bar_marks(bars, rows, bits, t):
@@ -1054,20 +1055,33 @@ def plot_coverage(
     ax = ax if ax is not None else plt.subplots(figsize=(8, 2.5))[1]
     priced = report.clean[report.clean["close"].notna()]
     counts = priced.groupby(priced["event_time"].dt.floor("D"))["asset_id"].nunique()
-    ax.plot(counts.index, counts, drawstyle="steps-mid", lw=1)
     bad = report.quarantine["event_time"].dropna().dt.floor("D").value_counts()
+    at = _day_axis(ax, counts.index.union(bad.index))
+    ax.plot(at(counts.index), counts, drawstyle="steps-mid", lw=1)
     if len(bad):
         height = counts.reindex(bad.index, method="nearest") if len(counts) else 0*bad
-        ax.scatter(bad.index, height, s=np.minimum(8 + bad, 120), color="C3", alpha=0.6, lw=0, zorder=3, label="rows in quarantine")
+        ax.scatter(at(bad.index), height, s=np.minimum(8 + bad, 120), color="C3", alpha=0.6, lw=0, zorder=3, label="rows in quarantine")
         ax.legend(loc="lower right").legend_handles[0].set_sizes([30])
-    ax.set(ylabel="assets with a bar", ylim=(0, 1.1*counts.max()), title=f"{len(report.clean):,} bars, {len(report.quarantine):,} in quarantine")
-    return _dated(ax)
-
-
-def _dated(ax):
-    from matplotlib.dates import ConciseDateFormatter
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
+    ax.set(ylabel="assets with a bar", title=f"{len(report.clean) + report.stored:,} bars, {len(report.quarantine):,} in quarantine")
+    if len(counts): ax.set_ylim(0, 1.1*counts.max())
     return ax
+
+
+SPARSE = 0.3               # share of the working days of a span with any bar, below which empty days are left out of an axis
+
+
+def _day_axis(ax, days):
+    "Prepare an axis for days, without the empty ones where they would fill it; gives the function from instants to its numbers."
+    from matplotlib.dates import ConciseDateFormatter, date2num
+    days = pd.DatetimeIndex(days).floor("D").unique().sort_values()
+    if not len(days) or len(days) >= SPARSE * ((days[-1] - days[0]).days * 5/7 + 1):
+        ax.xaxis_date()
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
+        return lambda stamps: date2num(pd.DatetimeIndex(stamps).tz_convert(None).to_numpy())
+    ticks = np.linspace(0, len(days) - 1, min(8, len(days))).astype(int)
+    ax.set_xticks(ticks, days[ticks].strftime("%Y-%m-%d"), fontsize=7)
+    ax.set_xlabel("days with bars; the others are left out", fontsize=7)
+    return lambda stamps: days.searchsorted(pd.DatetimeIndex(stamps).floor("D"))
 
 # %% ../../nbs/data/06_quality.ipynb #e55358dd
 def plot_findings(
@@ -1081,16 +1095,19 @@ def plot_findings(
     marks = report.marks[report.marks["severity"].isin(["error", "warning", *(["info"] if info else [])])]
     lanes, place = _lanes(marks, assets)
     ax = ax if ax is not None else plt.subplots(figsize=(8, 1.2 + 0.19*(max(len(lanes), 5) + 2*WIDE)))[1]
+    at = _day_axis(ax, pd.DatetimeIndex(report.clean["event_time"].unique()).union(pd.DatetimeIndex(marks["event_time"].dropna())))
     rules = marks["rule"].value_counts()
     for i, rule in enumerate(rules.index):
         which = (marks["rule"] == rule).to_numpy()
         size, form = (26, "o") if rules[rule] < 100 else (12, "|")
-        ax.scatter(marks["event_time"][which], place[which], s=size, marker=form, color=f"C{i % 10}", alpha=0.8, label=f"{rule} ({marks['count'][which].sum():,})", zorder=2 + i)
+        name = f"{rule} ({marks['count'][which].sum():,})"
+        ax.scatter(at(marks["event_time"][which]), place[which], s=size, marker=form, color=f"C{i % 10}", alpha=0.8, label=name, zorder=2 + i)
     ax.set_yticks([i + WIDE*(i == assets) for i in range(len(lanes))], lanes, fontsize=7)
-    ax.set(ylim=(len(lanes) - 0.4 + 2*WIDE*(len(lanes) > assets), -0.6), title=f"{len(marks):,} marks on {marks['asset_id'].nunique()} assets")
+    ax.set(ylim=(len(lanes) - 0.4 + 2*WIDE*(len(lanes) > assets), -0.6))
+    ax.set_title(f"{len(marks):,} marks on {marks['asset_id'].nunique()} assets")
     ax.grid(axis="y", lw=0.3)
     if len(marks): ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, title="rule (count)", alignment="left")
-    return _dated(ax)
+    return ax
 
 
 def _lanes(marks, n):
