@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from .errors import LakeError, nearest
 from .frames import KEY, asof, check_utc
-from .records import Content, content_of, in_order, new_records
+from .records import Content, beyond, content_of, in_order, key_codes, new_records
 from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_frame, write_file
 
 # %% ../../nbs/core/05_lake.ipynb #24011400
@@ -535,8 +535,17 @@ def _storable(frame, table, key):
     stamps = {c: frame[c] for c in frame.columns if frame[c].dtype.kind == "M" or isinstance(frame[c].dtype, pd.DatetimeTZDtype)}
     for c, values in stamps.items(): check_utc(values, f"{table}.{c}")
     text = {c: frame[c] for c in frame.columns if c not in stamps and frame[c].dtype.kind not in "fiub" and not isinstance(frame[c].dtype, pd.CategoricalDtype)}
-    new = {c: v.dt.as_unit("us") for c, v in stamps.items() if v.dt.unit != "us"} | {c: v.astype("str").astype("category") for c, v in text.items()}
+    new = {c: v.dt.as_unit("us") for c, v in stamps.items() if v.dt.unit != "us"} | {c: _categories(v) for c, v in text.items()}
     return frame.reset_index(drop=True).assign(**{c: v.reset_index(drop=True) for c, v in new.items()})
+
+
+def _categories(column):
+    "Text as numbers with a list of names."
+    try: packed = pa.array(column, pa.string(), from_pandas=True).dictionary_encode()
+    except (pa.ArrowTypeError, pa.ArrowInvalid): return column.astype("str").astype("category")      # an object column that holds other things than text
+    if isinstance(packed, pa.ChunkedArray): packed = packed.combine_chunks()
+    codes = packed.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return pd.Series(pd.Categorical.from_codes(codes, packed.dictionary.to_pylist()), column.index)
 
 
 def _fitted(held, frame):
@@ -563,9 +572,11 @@ def _news(held, frame):
 
 
 def _revised(stored, fresh, key):
+    "How many rows have a key that is stored."
     if stored.empty or fresh.empty: return 0
-    text = {c: "str" for c in key if isinstance(stored[c].dtype, pd.CategoricalDtype)}
-    return len(fresh[key].astype(text).merge(stored[key].astype(text).drop_duplicates(), on=key))
+    near = fresh[~beyond(stored, fresh, key)]
+    held, sent, _ = key_codes(stored, near, key)
+    return int(np.isin(sent, held).sum())
 
 # %% ../../nbs/core/05_lake.ipynb #e1ebef37
 def _damage(held):

@@ -34,11 +34,15 @@ def parts_of(
 ) -> dict:                # month or year of `event_time` -> its records; {None: all} for a table in one piece
     "The records of each partition."
     if table not in PARTS or frame.empty: return {None: frame} if len(frame) else {}
-    first, last = (str(np.datetime64(t.tz_localize(None), PARTS[table])) for t in (frame["event_time"].min(), frame["event_time"].max()))
-    if first == last: return {first: frame}
-    return dict(list(frame.groupby(frame["event_time"].to_numpy(dtype="datetime64[us]").astype(f"datetime64[{PARTS[table]}]").astype("str"), sort=True)))
+    at = frame["event_time"].to_numpy(dtype="datetime64[us]")
+    first, last = (t.astype(f"datetime64[{PARTS[table]}]") for t in (at.min(), at.max()))
+    parts = np.arange(first, last + 1)
+    if len(parts) == 1: return {str(first): frame}
+    where = np.searchsorted(parts.astype("datetime64[us]"), at, side="right") - 1
+    rows = {str(part): np.flatnonzero(where == i) for i, part in enumerate(parts)}
+    return {part: frame.take(r) for part, r in rows.items() if len(r)}
 
-# %% ../../nbs/core/04b_storage.ipynb #dca6779d
+
 @dataclass(frozen=True)
 class DataFile:
     "One Parquet file of a table."
