@@ -198,7 +198,7 @@ def _suspect(code, event, known, o, h, l, c, v, now, slack):
     "Rows that may break a rule: whatever is not plainly fine, and every row of a bar that stands more than once."
     out = np.zeros(len(code), np.bool_)
     for i in range(len(code)):
-        whole = (l[i] > 0) & (h[i] < np.inf) & (l[i] <= min(o[i], c[i]) * (1 + slack)) & (h[i] >= max(o[i], c[i]) * (1 - slack))
+        whole = (l[i] > 0) & (h[i] < np.inf) & (l[i] <= o[i] * (1 + slack)) & (l[i] <= c[i] * (1 + slack)) & (h[i] >= o[i] * (1 - slack)) & (h[i] >= c[i] * (1 - slack))
         halt = np.isnan(o[i]) & np.isnan(h[i]) & np.isnan(l[i]) & np.isnan(c[i])
         fine = (whole | halt) & ~(v[i] < 0) & (v[i] != np.inf) & (event[i] != NAT) & (event[i] <= now) & (known[i] >= event[i]) & (code[i] >= 0)
         if not fine: out[i] = True
@@ -303,7 +303,8 @@ def _copied(rows, now, t):
 def _lots(rows):
     "Shares that an asset's volumes are counted in: 100 where nearly all are whole lots."
     known = rows.code >= 0
-    whole, every = (np.bincount(rows.code[known], w, len(rows.names)) for w in (rows.volume[known] % LOT == 0, None))
+    volume = np.where(np.isfinite(rows.volume), rows.volume, 1.0)[known]
+    whole, every = (np.bincount(rows.code[known], w, len(rows.names)) for w in (volume % LOT == 0, None))
     return np.where(whole > IN_LOTS * every, LOT, 1)
 
 
