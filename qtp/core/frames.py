@@ -131,6 +131,7 @@ def asof_join(
     asked = stamps if long else pd.DataFrame({"timestamp": stamps}, copy=False)
     _check_records(asked, ["timestamp", *(series if long else [])])
     _check_records(records, ["timestamp", "event_time", *series])
+    _check_series(asked, records, by, long)
     unit = "ns" if "ns" in (asked["timestamp"].dtype.unit, records["timestamp"].dtype.unit) else "us"
     t, oldest = _ticks(asked["timestamp"], unit), None if max_age is None else pd.Timedelta(max_age) // pd.Timedelta(1, unit)
     group, names = pd.factorize(records[by], sort=True) if by else (np.zeros(len(records), int), pd.Index([""]))
@@ -142,6 +143,12 @@ def asof_join(
     else: asking = _codes(asked[by], names) if by else None
     if in_time and (long if by else FEW*len(records) > len(t)): return _merged(t, asking, values, *found, oldest).set_axis(index)
     return _looked_up(t, asking, len(names), values, *found, oldest).set_axis(index)
+
+
+def _check_series(asked, records, by, long):
+    if "known_at" in records: raise DataError("records: the column known_at is what the answer adds. Rename it.")
+    for what, frame in (("stamps", asked), ("records", records)) if by and long else (("records", records),) if by else ():
+        if (lost := frame[by].isna()).any(): raise DataError(f"{what}.{by}: row {np.argmax(lost)} has none ({lost.sum()} of {len(frame)} rows), expected the name of a series.")
 
 
 def _ticks(stamps, unit):
