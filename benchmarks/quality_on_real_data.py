@@ -98,7 +98,8 @@ COUNTED = {
 REAL = cells("VRTX 2013-04-19 2014-06-24 STZ 2013-02-14 INCY 2013-08-21 MNST 2014-08-15 EVHC 2017-11-01 NFLX 2013-01-24")   # must stay as bars
 BAD_DAYS = {"2014-10-30": 109, "2014-08-01": 52, "2014-07-17": 39, "2014-10-29": 37, "2017-08-01": 98}                      # names that differ by over 1 %
 KNOWN = {("A", "2014-11-03"): "Keysight spun off", ("CAG", "2016-11-10"): "Lamb Weston spun off", ("CTXS", "2017-02-01"): "GoTo spun off",
-         ("IR", "2013-12-02"): "Allegion spun off", ("KLAC", "2014-11-26"): "special dividend of 16.50", ("YUM", "2016-11-01"): "Yum China spun off", ("F", "1998-04-08"): "Associates First Capital spun off",
+         ("IR", "2013-12-02"): "Allegion spun off", ("KLAC", "2014-11-26"): "special dividend of 16.50", ("YUM", "2016-11-01"): "Yum China spun off",
+         ("F", "1998-04-08"): "Associates First Capital spun off",
          ("UGAZ", "2019-12-23"): "price x 88: a reverse split"}
 JUDGED = {"copied", "spike", "split", "spinoff", "scale", "volume_unit", "stale", "zone"}                                  # rules that judge; the others only count
 
