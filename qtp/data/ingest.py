@@ -172,7 +172,7 @@ class _Load:
         if len(self.reports) > 1: self._symbols()
         quality = _one_report(self.reports, self.sides)
         aside = [_put_aside(quality.quarantine, self.provider), *[s.quarantine for s in self.sides]]
-        self._put("quarantine", pd.concat(aside, ignore_index=True), key=["asset_id", "sent", "rule"])
+        self._put("quarantine", _joined_rows(aside), key=["asset_id", "sent", "rule"])
         if isinstance(self.provider, FallbackProvider): self._put("fallbacks", self.provider.records.assign(at=self.now), key=["at"])
         self._manifest(mode, quality)
         tables = pd.DataFrame([dict(table=t, **counts) for t, counts in self.written.items()])
@@ -323,20 +323,24 @@ def _constant(text, n): return pd.Categorical.from_codes(np.zeros(n, np.int8), [
 
 
 def _put_aside(quarantine, provider):
-    text = quarantine["asset_id"].astype("str").str.replace(r"[^ -~]", "?", regex=True)
-    out = quarantine.assign(asset_id=text, sent=quarantine["sent"].astype("str"), source=quarantine["source"].astype("str") if "source" in quarantine else provider.name)
-    return out[list(TABLES["quarantine"].fields)]
+    given = quarantine if "source" in quarantine else quarantine.assign(source=provider.name)
+    text = {c: given[c].astype("str").fillna("nothing") for c in ("asset_id", "sent", "found", "source")}
+    return given.assign(**text | {"asset_id": text["asset_id"].str.replace(r"[^ -~]", "?", regex=True)})[list(TABLES["quarantine"].fields)]
+
+
+def _joined_rows(parts):
+    "Rows of several tables; empty ones have no say in the types."
+    return pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
 
 
 def _one_report(reports, sides):
     "Findings and quarantine of all batches and side tables; the bars themselves only where there was one batch."
     if len(reports) == 1 and not sides: return reports[0]
-    join = lambda parts: pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
-    findings = join([*[r.findings for r in reports], *[s.findings for s in sides]])
+    findings = _joined_rows([*[r.findings for r in reports], *[s.findings for s in sides]])
     rest = {c: "first" for c in FINDINGS if c not in ("severity", "rule", "asset_id", "count")}
     once = findings.sort_values("first", kind="stable").groupby(["severity", "rule", "asset_id"], as_index=False, sort=False).agg(rest | {"count": "sum"})[FINDINGS]
     if len(reports) == 1: return replace(reports[0], findings=once)
-    return QualityReport(reports[0].clean[:0], join([r.quarantine for r in reports]), once, join([r.marks for r in reports]), reports[0].extended[:0],
+    return QualityReport(reports[0].clean[:0], _joined_rows([r.quarantine for r in reports]), once, _joined_rows([r.marks for r in reports]), reports[0].extended[:0],
                          stored=sum(r.rows - len(r.quarantine) for r in reports))
 
 # %% ../../nbs/data/08_ingest.ipynb #763ce4a7

@@ -243,10 +243,10 @@ class FileProvider(Provider):
     symbol_changes_path: str | None = None  # table old_asset_id, new_asset_id, effective_date, kind, evidence
     tickers_as_of: str | None = None  # day whose tickers all bars carry, such as that of the download; None: each bar has the ticker of its day
     membership_tickers_as_of: str | None = None  # the same for the membership list, before that day
-    benchmarks_path: str | None = None  # bars of indices and funds: a file or a folder
-    macro_path: str | None = None     # table series_id, period_start, freq, value
+    benchmarks_path: str | list | None = None  # bars of indices and funds: files or folders
+    macro_path: str | list | None = None  # tables series_id, period_start, freq, value: files or folders
     macro_lags_path: str | None = None  # table series_id, lag_days_after_period_end
-    options_path: str | None = None   # option quotes: a file or a folder
+    options_path: str | list | None = None  # option quotes: files or folders
     name: str = "file"                # how the source is called in records
 
     def __post_init__(self):

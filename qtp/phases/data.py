@@ -23,7 +23,7 @@ from ..features.engine import compute
 from ..workbench.handoff import Phase
 
 # %% ../../nbs/phases/02_data.ipynb #af49f9a3
-FILES = ("path", "stamp", "adjustment", "columns", "zone", "actions_path", "membership_path", "symbols_path", "symbol_changes_path", "tickers_as_of",
+FILES = ("path", "stamp", "adjustment", "bar", "columns", "zone", "actions_path", "membership_path", "symbols_path", "symbol_changes_path", "tickers_as_of",
          "membership_tickers_as_of", "sectors_path", "shares_path", "benchmarks_path", "macro_path", "macro_lags_path", "options_path")
 OPTIONS = {"simulated": ("n_assets", "start", "end", "seed", "signal_ic", "defects"), "sample": (), "file": FILES}   # the others take `vendor`
 
@@ -91,7 +91,7 @@ def open_macro(
 MEASURES = {"dollar volume": "adv", "volatility": "realized_vol", "trendiness": "trend_r2"}
 
 
-def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_ic, defects, backups, vendor, path, stamp, adjustment, columns, zone,
+def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_ic, defects, backups, vendor, path, stamp, adjustment, bar, columns, zone,
         actions_path, membership_path, symbols_path, symbol_changes_path, tickers_as_of, membership_tickers_as_of, sectors_path, shares_path, benchmarks_path,
         macro_path, macro_series, macro_lags_path, options_path, min_assets, min_sessions, max_bad, top_k, top_k_window, top_k_every):
     "Read, check and store bars, and choose the universe as of each session."

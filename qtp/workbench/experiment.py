@@ -9,6 +9,7 @@ __all__ = ['KINDS', 'NUMBER', 'Parameter', 'notebook_parameters', 'cell_paramete
 # %% ../../nbs/workbench/02_experiment.ipynb #7a0b84c2
 import ast
 import io
+import os
 import re
 import tokenize
 from dataclasses import dataclass, replace
@@ -36,6 +37,12 @@ class Parameter:
     bounds: tuple = (None, None, "[", "]")  # low, high, and which brackets
     choices: tuple = ()       # allowed values; empty for any
     free: bool = False        # of a dict: whether any key is allowed
+    listed: bool = False      # of a text: whether a list of texts will do as well
+
+    @property
+    def is_path(self) -> bool:
+        "Whether it says where a file is."
+        return self.name == "path" or self.name.endswith("_path")
 
 
 def notebook_parameters(
@@ -77,7 +84,7 @@ def _parameter(name, line, text, where):
     if base not in KINDS or (inner and inner.rstrip("]") not in KINDS): raise ParameterError(f"{where}, `{name}`: type `{annotation}`, expected one of {sorted(KINDS)}.")
     items = {type(v) for v in default} if isinstance(default, list) else set()
     item = KINDS[inner.rstrip("]")] if inner else items.pop() if len(items) == 1 and items <= {int, float, str} else None
-    p = Parameter(name, KINDS[base], default, text, "None" in kinds, item, _bounds(text), _choices(text), "free keys" in text)
+    p = Parameter(name, KINDS[base], default, text, "None" in kinds, item, _bounds(text), _choices(text), "free keys" in text, kinds[:2] == ["str", "list"])
     return replace(p, default=_check(p, default, lambda found, expected, more="": ParameterError(f"{where}, `{name}`: its default {found} is not {expected}.")))
 
 
@@ -98,7 +105,8 @@ def _choices(text):
 def _check(p, value, refuse):
     "The value laid over the parameter's default; `refuse(found, expected)` makes the error."
     if value is None and p.optional: return None
-    if not _is(value, p.kind): raise refuse(_show(value), _a(p.kind) + " or null" * p.optional)
+    if p.listed and isinstance(value, list): p = replace(p, kind=list, item=str)
+    if not _is(value, p.kind): raise refuse(_show(value), _a(p.kind) + " or a list of them" * p.listed + " or null" * p.optional)
     if p.kind is dict: return value if p.free or not p.default else _lay_over(p.default, value, refuse)
     for v in value if p.kind is list else [value]: _check_one(p, v, refuse)
     return float(value) if p.kind is float else value
@@ -216,7 +224,7 @@ def _section(phase, given, road, where):
     unknown = [k for k in given or {} if k not in declared]
     if unknown: raise ParameterError(f"{where}, section `{phase}`: unknown key `{unknown[0]}`. {_elsewhere(unknown[0], declared, phase, road)}")
     values = {name: p.default for name, p in declared.items()}
-    for name, value in (given or {}).items(): values[name] = _value(declared[name], value, f"{where}, section `{phase}`, key `{name}`")
+    for name, value in (given or {}).items(): values[name] = _placed(declared[name], _value(declared[name], value, f"{where}, section `{phase}`, key `{name}`"))
     _check_registered(values, f"{where}, section `{phase}`")
     return values
 
@@ -231,6 +239,13 @@ def _elsewhere(key, declared, phase, road):
 def _value(p, value, where):
     refuse = lambda found, expected, more="": ParameterError(f"{where}: found {found}, expected {expected}.{' ' * bool(more)}{more}")
     return _check(p, value, refuse)
+
+
+def _placed(p, value):
+    "Paths as seen from the current folder, in full: a run's kernels stand elsewhere."
+    if not p.is_path or not value: return value
+    if isinstance(value, list): return [_placed(p, v) for v in value]
+    return value if "://" in value else os.path.abspath(os.path.expanduser(value))
 
 # %% ../../nbs/workbench/02_experiment.ipynb #0b879401
 def _check_registered(values, where):
