@@ -9,6 +9,7 @@ __all__ = ['SCHEMA_VERSION', 'MANY_FILES', 'ATTEMPTS', 'FOREVER', 'PINS', 'MIGRA
 import json
 import re
 import shutil
+import time
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import pyarrow as pa
 from .errors import LakeError, nearest
 from .frames import KEY, asof, check_utc
 from .records import Content, beyond, content_of, in_order, key_codes, new_records
-from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_frame, write_file
+from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_arrow, to_frame, write_file
 
 # %% ../../nbs/core/05_lake.ipynb #24011400
 SCHEMA_VERSION = 2                # raised when the meaning of a stored column or of a file's name changes
@@ -274,13 +275,10 @@ class Lake:
         Raises `LakeError` if a file does not hold what its name says.
         """
         held = self._open(table)
-        files = [f for f in held.files if f.part == part]
-        if len(files) < 2: return len(files)
-        frame = in_order(to_frame(_guarded(held, read_files, held.fs, [f.path for f in files], held.schema), "category"), held.key)
-        whole = write_file(held.fs, frame, held.schema, part)
-        if whole.content != reduce(add, (f.content for f in files)): raise LakeError(f"{table}: {_damage_text(self.verify(table))}")
-        self._commit(held, [whole], "overwrite", dict(operation="rewrite"), only=part)
-        return len(files)
+        gone = [f for f in held.files if f.part == part]
+        if len(gone) < 2: return len(gone)
+        self._commit(held, [_write_whole(held, part, gone, None)], "append", dict(operation="rewrite"), gone)
+        return len(gone)
 
     def verify(
         self,
@@ -379,16 +377,17 @@ class Lake:
             return self._create(table, fresh, key or KEY, note, len(frame))
         fresh, revised = _news(held, _fitted(held, frame))
         if fresh.empty: return TableVersion(table, held.version, held.content.rows, 0, 0, len(frame))
-        files = _write_parts(held.fs, table, fresh, held.schema, held.key)
-        after = self._commit(held, files, "append", dict(operation="append", appended=len(fresh), revised=revised, **note))
-        self._tidy(table, held, files)
+        groups = parts_of(table, fresh)
+        gone = _due(held, groups)
+        files = _write_parts(held.fs, table, groups, held.schema, held.key, gone, held)
+        after = self._commit(held, files, "append", dict(operation="append", appended=len(fresh), revised=revised, **note), gone)
         return TableVersion(table, after, held.content.rows + len(fresh), len(fresh), revised, len(frame) - len(fresh))
 
     def _replace_once(self, held, table, frame, key, note):
         if held is None: return self._create(table, frame, key or KEY, note, len(frame))
         if held.content == content_of(frame) and set(held.schema.names) == set(frame.columns): return TableVersion(table, held.version, len(frame), 0, 0, len(frame))
         schema = schema_of(frame)
-        files = _write_parts(held.fs, table, frame, schema, key or held.key)
+        files = _write_parts(held.fs, table, parts_of(table, frame), schema, key or held.key)
         after = self._commit(held, files, "overwrite", dict(operation="replace", appended=len(frame), revised=0, **note), schema=schema)
         return TableVersion(table, after, len(frame), len(frame), 0, 0)
 
@@ -396,7 +395,7 @@ class Lake:
         from deltalake.transaction import create_table_with_add_actions
         if "://" not in self.root: Path(self._path(table)).mkdir(parents=True, exist_ok=True)
         schema = schema_of(frame)
-        files = _write_parts(filesystem(self._path(table), self.options), table, frame, schema, key)
+        files = _write_parts(filesystem(self._path(table), self.options), table, parts_of(table, frame), schema, key)
         said = dict(operation="create", rows=len(frame), appended=len(frame), revised=0, hash=content_of(frame).hash, **note)
         create_table_with_add_actions(self._path(table), _delta_schema(schema, table), _adds(files), mode="error", partition_by=[PART] if table in PARTS else [],
                                       description=json.dumps(dict(qtp_schema=SCHEMA_VERSION, key=list(key))), storage_options=self.options,
@@ -404,26 +403,13 @@ class Lake:
                                       commit_properties=_properties(said))
         return TableVersion(table, 0, len(frame), len(frame), 0, n_given - len(frame))
 
-    def _commit(self, held, files, mode, said, only=None, schema=None):
+    def _commit(self, held, files, mode, said, gone=(), schema=None):
         "One atomic step from the version that was read to the next; refused when another writer was faster."
-        stay = [f for f in held.files if mode == "append" or (only is not None and f.part != only)]
-        after = reduce(add, (f.content for f in [*stay, *files]), Content())
-        held.delta.create_write_transaction(_adds(files), mode, _delta_schema(schema or held.schema, held.name), [PART] if held.name in PARTS else [],
-                                            [(PART, "=", only)] if only is not None else None, post_commithook_properties=_hooks(),
-                                            commit_properties=_properties(said | dict(rows=after.rows, hash=after.hash)))
+        out = {f.path for f in gone} if mode == "append" else {f.path for f in held.files}
+        after = reduce(add, (f.content for f in [*[f for f in held.files if f.path not in out], *files]), Content())
+        held.delta.create_write_transaction([*_adds(files), *_removes(gone)], mode, _delta_schema(schema or held.schema, held.name), [PART] if held.name in PARTS else [],
+                                            post_commithook_properties=_hooks(), commit_properties=_properties(said | dict(rows=after.rows, hash=after.hash)))
         return held.version + 1
-
-    def _tidy(self, table, before, files):
-        "Join the files of a partition that has many, and of the one that a newer one has closed."
-        touched, newest = {f.part for f in files}, max((f.part or "" for f in before.files), default="")
-        counts = Counter(f.part for f in self._open(table).files)
-        closed = {newest} if newest and max(f.part for f in files) > newest else set()
-        for part in touched | closed:
-            if counts[part] > (1 if part in closed else MANY_FILES): self._join(table, part)
-
-    def _join(self, table, part):
-        try: self.rewrite(table, part)
-        except _faster(): return      # another writer moved the table on; its own append tidies
 
     def _check_budget(self, held, files, names, assets):
         rows = sum(f.content.rows for f in files)
@@ -473,9 +459,37 @@ def _hooks():
     return PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
-def _write_parts(fs, table, frame, schema, key):
-    "One file for each partition that the rows touch."
-    return [write_file(fs, in_order(rows, key), schema, part) for part, rows in parts_of(table, frame).items()]
+def _removes(files):
+    from deltalake.transaction import RemoveAction
+    return [RemoveAction(f.path, False, int(time.time() * 1000), f.size, f.partition_values) for f in files]     # the instant only tells `vacuum` how old a file is
+
+
+def _due(held, groups):
+    "Files that this append joins with its own: those of a partition that has many, and of one that a newer one closes."
+    counts, open_until_now = Counter(f.part for f in held.files), max((f.part or "" for f in held.files), default="")
+    closes = max((p or "" for p in groups), default="") > open_until_now
+    due = {p for p, n in counts.items() if n + (p in groups) > (1 if closes and p == open_until_now else MANY_FILES)}
+    return [f for f in held.files if f.part in due]
+
+
+def _write_parts(fs, table, groups, schema, key, gone=(), held=None):
+    "One file for each partition, side by side; one that holds the whole partition where files are joined."
+    old = defaultdict(list)
+    for f in gone: old[f.part].append(f)
+    def write(part):
+        if part in old: return _write_whole(held, part, old[part], groups.get(part))
+        return write_file(fs, in_order(groups[part], key), schema, part)
+    with ThreadPoolExecutor(2) as side_by_side: return list(side_by_side.map(write, sorted({*groups, *old}, key=str)))
+
+
+def _write_whole(held, part, gone, fresh):
+    "One sorted file with the rows of several, and with new ones."
+    stored = _guarded(held, read_files, held.fs, [f.path for f in gone], held.schema)
+    rows = stored if fresh is None else pa.concat_tables([stored, to_arrow(fresh, held.schema).cast(stored.schema)])
+    whole = write_file(held.fs, in_order(to_frame(rows, "category"), held.key), held.schema, part)
+    if whole.content != reduce(add, (f.content for f in gone), Content() if fresh is None else content_of(fresh)):
+        raise LakeError(f"{held.name}: {_damage_text(pd.DataFrame(_damage(held)))}")
+    return whole
 
 # %% ../../nbs/core/05_lake.ipynb #92817099
 def _readable(held, fields):

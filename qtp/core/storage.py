@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROW_GROUP', 'PART', 'PRICES', 'PARTS', 'parts_of', 'DataFile', 'write_file', 'encoding', 'content_in_name',
-           'schema_of', 'read_files', 'to_frame', 'filesystem']
+           'to_arrow', 'schema_of', 'read_files', 'to_frame', 'filesystem']
 
 # %% ../../nbs/core/04b_storage.ipynb #d57d8bbc
 import json
@@ -42,7 +42,7 @@ def parts_of(
     rows = {str(part): np.flatnonzero(where == i) for i, part in enumerate(parts)}
     return {part: frame.take(r) for part, r in rows.items() if len(r)}
 
-
+# %% ../../nbs/core/04b_storage.ipynb #dca6779d
 @dataclass(frozen=True)
 class DataFile:
     "One Parquet file of a table."
@@ -74,7 +74,7 @@ def write_file(
     folder = "" if part is None else f"{PART}={part}"
     path = f"{folder}/{content.text}-{uuid.uuid4().hex[:12]}.parquet".lstrip("/")
     if folder: fs.create_dir(folder, recursive=True)
-    pq.write_table(_arrow(frame, schema), path, filesystem=fs, **encoding(schema))
+    pq.write_table(to_arrow(frame, schema), path, filesystem=fs, **encoding(schema))
     return DataFile(path, part, fs.get_file_info(path).size, content, *_span(frame))
 
 
@@ -102,8 +102,11 @@ def content_in_name(
     return read_content("-".join(parts[:2])) if len(parts) == 3 and len(parts[1]) == 32 else None
 
 
-def _arrow(frame, schema):
-    "A table whose text columns are dictionaries, which write fast."
+def to_arrow(
+    frame: pd.DataFrame,  # long records
+    schema: pa.Schema,    # of the table, without the partition
+) -> pa.Table:            # the same rows
+    "Rows as an Arrow table whose text columns are dictionaries, which write fast."
     return pa.table([_column(frame[f.name], f.type) for f in schema], names=schema.names)
 
 
