@@ -165,18 +165,22 @@ def new_records(
     stored, frame = stored.reset_index(drop=True), frame.reset_index(drop=True)
     if "timestamp" not in frame: return frame[~np.isin(row_hashes(frame), row_hashes(stored)) & ~_repeated(row_hashes(frame))]
     far = beyond(stored, frame, key)
-    if far.any() and not far.all(): return _together(frame, far, _compared(stored, frame[~far], key), _compared(stored[:0], frame[far], key))
-    return _compared(stored[:0] if far.all() else stored, frame, key)
+    if not far.any() or far.all(): return _compared(stored[:0] if far.all() else stored, frame, key)
+    near_news = _compared(stored, frame[~far], key)
+    if _stand_once(frame.loc[far, key], key): return _together(frame, far, near_news)
+    return pd.concat([near_news, _compared(stored[:0], frame[far], key)]).sort_index()
 
 
-def _together(frame, far, near_news, far_news):
-    "The news of two parts of a frame, in its order."
-    if len(far_news) < far.sum(): return pd.concat([near_news, far_news]).sort_index()
-    keep = far.copy()
-    keep[near_news.index] = True
-    out = frame[keep]
-    if len(near_news): out = out.assign(timestamp=out["timestamp"].where(far[keep], near_news["timestamp"].reindex(out.index)))
-    return out
+def _together(frame, far, news):
+    "All far rows and the news among the others, in the order of the frame."
+    keep, known = far.copy(), frame["timestamp"].array.copy()
+    keep[news.index], known[news.index] = True, news["timestamp"].array
+    return frame.assign(timestamp=known)[keep]
+
+
+def _stand_once(frame, key):
+    "Whether rows are in order and no key stands twice, as nearly always."
+    return all(_steps([_rank(frame[c]) for c in sorted(key, key="event_time".__eq__)]))
 
 
 def beyond(
@@ -191,7 +195,7 @@ def beyond(
 
 
 def _compared(stored, frame, key):
-    if stored.empty and all(_steps([_rank(frame[c]) for c in sorted(key, key="event_time".__eq__)])): return frame
+    if stored.empty and _stand_once(frame, key): return frame
     held, sent, n = key_codes(stored, frame, key)
     frame, sent = _distinct(frame, sent, n, key)
     versions = np.bincount(held, minlength=n)
@@ -254,8 +258,9 @@ def _distinct(frame, sent, n, key):
     return frame[keep], sent[keep]
 
 
-def _value_hashes(frame, key):
-    return row_hashes(frame[[c for c in frame.columns if c not in ("timestamp", *key)]])
+def _value_hashes(frame, key=None):
+    "What a record says, whoever says it; without a key, of what and when as well."
+    return row_hashes(frame[[c for c in frame.columns if c != "source" and (key is None or c not in ("timestamp", *key))]])
 
 
 def _check_twice(rows, values, key, n):
@@ -280,7 +285,7 @@ def _new_versions(stored, frame, key):
     last = ~frame.sort_values("timestamp", kind="stable").duplicated(key, keep="last").reindex(frame.index)
     old = _latest_like(stored, frame, key)
     known = old["timestamp"].notna()
-    replayed = pd.Series(np.isin(row_hashes(frame), row_hashes(stored)), index=frame.index) & ~(last & known & (_fetched(frame) > _fetched(old)))
+    replayed = pd.Series(np.isin(_value_hashes(frame), _value_hashes(stored)), index=frame.index) & ~(last & known & (_fetched(frame) > _fetched(old)))
     fresh = ~(replayed | (last & known & (old["_values"] == _value_hashes(frame, key))))
     return _stamp_revisions(frame[fresh], old[fresh], last[fresh], key)
 
