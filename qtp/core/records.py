@@ -307,5 +307,14 @@ def _stamp_revisions(frame, old, last, key):
         first = frame.loc[revised, key].iloc[0].to_dict()
         raise LakeError(f"{first}: other values than stored, and no `ingested_at` later than the stored `timestamp` from which they are known "
                         f"({revised.sum()} of {len(frame)} rows). Add `ingested_at`, the instant of this fetch.")
+    if "ingested_at" in old: _check_order(frame[revised], old[revised], key)
     stamp = frame["timestamp"].where(~revised, frame["ingested_at"])
     return frame.assign(timestamp=stamp)
+
+
+def _check_order(frame, old, key):
+    early = frame["ingested_at"] < old["ingested_at"]
+    if not early.any(): return
+    first, at = frame.loc[early, key].iloc[0].to_dict(), old.loc[early, "ingested_at"].iloc[0]
+    raise LakeError(f"{first}: fetched {frame.loc[early, 'ingested_at'].iloc[0]:%Y-%m-%d %H:%M} UTC, with other values than were fetched later, {at:%Y-%m-%d %H:%M} UTC, and are "
+                    f"stored ({early.sum()} of {len(frame)} revisions). What was known when can only be told in order: load the older fetch first, into an empty table.")
