@@ -145,13 +145,14 @@ class _Load:
         self.limits, self.least, self.dry_run, self.tell = limits, least, dry_run, tell
         self.table, self.source = TABLE_OF[provider.bar], str(getattr(provider, "path", provider.name))
         self.fresh = not lake.exists(self.table)
-        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = provider.expected_rows(), 0, [], [], {}, set(), [], []
+        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = None, 0, [], [], {}, set(), [], []
         self.held = None if self.fresh or not lake.exists("symbols") else lake.read("symbols")
         self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols())
         self.symbols_table, self.listed = self.held, _listed(provider, self.spells, self.sectors, calendar.zone)
 
     def take(self, sent):
         "Check one batch and store what is new in it."
+        if not self.reports: self.total = self.provider.expected_rows()
         _check_market(self.lake, self.table, sent, self.provider)
         sent = self._named(sent)
         raw = self.provider.adjustment == "raw"

@@ -295,7 +295,7 @@ class FileProvider(Provider):
     def expected_rows(self) -> int | None:
         "Rows of the Parquet files; text files do not say."
         paths = _files(self.path)
-        return None if any(map(_is_csv, paths)) else sum(pq.read_metadata(p).num_rows for p in paths)
+        return None if any(map(_is_csv, paths)) else sum(_guard(p, pq.read_metadata).num_rows for p in paths if p.is_file())
 
     def _side(self, table, optional):
         path = getattr(self, f"{table}_path")
