@@ -6,12 +6,15 @@
 __all__ = ['SCHEMA_VERSION', 'MANY_FILES', 'ATTEMPTS', 'FOREVER', 'PINS', 'MIGRATING', 'TableVersion', 'Lake']
 
 # %% ../../nbs/core/05_lake.ipynb #ed9f2caa
+import errno
 import json
+import os
 import re
 import shutil
 import time
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add, and_
@@ -22,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .errors import LakeError, nearest
+from .files import write_json
 from .frames import KEY, asof, check_utc
 from .records import Content, beyond, content_of, in_order, key_codes, new_records
 from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_arrow, to_frame, write_file
@@ -29,6 +33,7 @@ from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_o
 # %% ../../nbs/core/05_lake.ipynb #24011400
 SCHEMA_VERSION = 2                # raised when the meaning of a stored column or of a file's name changes
 MANY_FILES = 30                   # files in one partition that are worth one rewrite
+YOUNG = 1                         # hours: a file that no version names may be about to be committed
 ATTEMPTS = 20                     # times that a writer tries again after another one was faster
 FOREVER = "interval 36500 days"   # versions and their files go when `vacuum` says so, not by age
 
@@ -84,6 +89,7 @@ class Lake:
         options: dict | None = None,  # of the object store, such as AWS_ENDPOINT_URL; None: from the environment
     ):
         self.root, self.memory_gb, self.options = str(root).rstrip("/") if "://" in str(root) else str(Path(root).resolve()), memory_gb, options
+        _check_root(self.root)
 
     def append(
         self,
@@ -192,7 +198,7 @@ class Lake:
     ) -> bool:       # whether a first version has been committed
         "Whether a table is there."
         from deltalake import DeltaTable
-        return DeltaTable.is_deltatable(self._path(table), self.options)
+        with _refusing(f"lake {self.root}: cannot be looked at"): return DeltaTable.is_deltatable(self._path(table), self.options)
 
     def version(
         self,
@@ -262,7 +268,7 @@ class Lake:
         "The folders below the root: tables, or datasets with tables of their own."
         from pyarrow.fs import FileSelector, FileType
         if "://" not in self.root and not Path(self.root).is_dir(): return []
-        found = filesystem(self.root, self.options).get_file_info(FileSelector("", allow_not_found=True))
+        with _refusing(f"lake {self.root}: cannot be looked at"): found = filesystem(self.root, self.options).get_file_info(FileSelector("", allow_not_found=True))
         return sorted(name for name in (Path(f.path).name for f in found if f.type == FileType.Directory) if name[0] not in "._")
 
     def rewrite(
@@ -277,7 +283,8 @@ class Lake:
         held = self._open(table)
         gone = [f for f in held.files if f.part == part]
         if len(gone) < 2: return len(gone)
-        self._commit(held, [_write_whole(held, part, gone, None)], "append", dict(operation="rewrite"), gone)
+        with _refusing(f"{table}: {part or 'it'} cannot be rewritten, its files stay as they are"):
+            self._commit(held, [_write_whole(held, part, gone, None)], "append", dict(operation="rewrite"), gone)
         return len(gone)
 
     def verify(
@@ -286,7 +293,7 @@ class Lake:
     ) -> pd.DataFrame:             # table, part, file, rows, problem; empty when nothing is damaged
         "Read every file of the newest version again and compare it with its name."
         names = self.tables() if table is None else [table]
-        rows = [row for name in names for row in _damage(self._open(name))]
+        rows = [row for name in names for row in _damage(self, name)]
         return pd.DataFrame(rows, columns=["table", "part", "file", "rows", "problem"])
 
     def pin(
@@ -298,9 +305,7 @@ class Lake:
         _check_name(name, "pin", r"[A-Za-z0-9][A-Za-z0-9._-]*")
         numbers = {t: v["version"] if isinstance(v, dict) else int(v) for t, v in versions.items()}
         for t, v in numbers.items(): self._open(t, v)
-        fs = self._home()
-        fs.create_dir(PINS, recursive=True)
-        with fs.open_output_stream(f"{PINS}/{name}.json", buffer_size=2**16) as out: out.write(json.dumps(numbers).encode())
+        with _refusing(f"lake {self.root}: pin {name!r} cannot be written"): self._write_pin(name, numbers)
 
     def unpin(
         self,
@@ -308,7 +313,7 @@ class Lake:
     ):
         "Let go of what a reader held."
         if name not in self.pins(): raise LakeError(f"lake {self.root}: no pin {name!r}. {nearest(name, self.pins())}")
-        self._home().delete_file(f"{PINS}/{name}.json")
+        with _refusing(f"lake {self.root}: pin {name!r} stays"): self._home().delete_file(f"{PINS}/{name}.json")
 
     def pins(
         self,
@@ -317,19 +322,27 @@ class Lake:
         from pyarrow.fs import FileSelector
         if "://" not in self.root and not Path(self.root, PINS).is_dir(): return {}
         fs = self._home()
-        found = [f.path for f in fs.get_file_info(FileSelector(PINS, allow_not_found=True)) if f.path.endswith(".json")]
-        return {Path(p).stem: json.loads(fs.open_input_stream(p).read()) for p in sorted(found)}
+        with _refusing(f"lake {self.root}: its pins cannot be read"):
+            found = [f.path for f in fs.get_file_info(FileSelector(PINS, allow_not_found=True)) if f.path.endswith(".json")]
+            return {Path(p).stem: _read_pin(self.root, p, fs.open_input_stream(p).read()) for p in sorted(found)}
 
     def vacuum(
         self,
         table: str | None = None,  # name; None for every table
-        older_than: str = "7D",    # files newer than this stay, since a writer may be about to commit them
+        older_than: str = "7D",    # files that left their table later than this stay
     ) -> list:                     # files removed
-        "Remove the files that neither the newest version nor a pinned one needs; other versions cannot be read afterwards."
-        hours, removed = int(pd.Timedelta(older_than).total_seconds() // 3600), []
+        """Remove the files that neither the newest version nor a pinned one needs; other versions cannot be read afterwards.
+
+        What a killed writer left goes too, an hour after it was written at the earliest: a living writer may be about to commit it.
+        Raises `LakeError` if `older_than` is no length of time, or if a pin cannot be read.
+        """
+        hours, pins, removed = _hours(older_than), self.pins(), []
         for name in self.tables() if table is None else [table]:
-            held, pinned = self._open(name), sorted({p[name] for p in self.pins().values() if name in p})
-            gone = held.delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True, keep_versions=[*pinned, held.version])
+            pinned = sorted({p[name] for p in pins.values() if name in p})
+            held = self._open(name)
+            with _refusing(f"{name}: not every file could be removed"):
+                gone = _unneeded(held, pinned, hours)
+                for path in gone: held.fs.delete_file(path)
             removed += [f"{name}/{path}" for path in gone]
         return removed
 
@@ -356,19 +369,20 @@ class Lake:
     def _open(self, table, version=None):
         if not self.exists(table):
             raise LakeError(f"lake {self.root}: no table {table!r}. {nearest(table, self.tables())} Run `qtp ingest`, or `qtp run`, whose data phase fills the lake.")
-        newest = _Snapshot(self._path(table), table, None, self.options)
-        if version is None or version == newest.version: return newest
-        if not 0 <= version < newest.version: raise LakeError(f"{table}: no version {version}, found 0 to {newest.version}.")
-        return _Snapshot(self._path(table), table, version, self.options)
+        with _refusing(f"{table}: its log cannot be read", "Restore `_delta_log` from a copy, or move the table's folder aside and ingest it again"):
+            newest = _Snapshot(self._path(table), table, None, self.options)
+            if version is None or version == newest.version: return newest
+            if not 0 <= version < newest.version: raise LakeError(f"{table}: no version {version}, found 0 to {newest.version}.")
+            return _Snapshot(self._path(table), table, version, self.options)
 
     def _write(self, table, frame, key, note, once):
         frame = _storable(frame, table, key if key is not None else self.key(table) if self.exists(table) else KEY)
         for _ in range(ATTEMPTS):
             seen = self._open(table) if self.exists(table) else None
-            try: return once(seen, table, frame, key, note or {})
-            except _faster() as e:
-                if self.exists(table) and (seen is None or self.version(table) > seen.version): continue
-                raise LakeError(f"{table}: the commit failed ({_first_line(e)}), though no other writer was faster. Nothing was stored; check the disk and the address.") from e
+            try:
+                with _refusing(f"{table}: cannot be written, the last version stays"): return once(seen, table, frame, key, note or {})
+            except LakeError:
+                if not self.exists(table) or (seen is not None and self.version(table) == seen.version): raise
         raise LakeError(f"{table}: {ATTEMPTS} times another writer committed first. Nothing was stored; let the other writer finish and ask again.")
 
     def _append_once(self, held, table, frame, key, note):
@@ -411,6 +425,10 @@ class Lake:
                                             post_commithook_properties=_hooks(), commit_properties=_properties(said | dict(rows=after.rows, hash=after.hash)))
         return held.version + 1
 
+    def _write_pin(self, name, numbers):
+        if "://" not in self.root: return write_json(f"{self.root}/{PINS}/{name}.json", numbers)
+        with self._home().open_output_stream(f"{PINS}/{name}.json", buffer_size=2**16) as out: out.write(json.dumps(numbers).encode())      # an object is there whole or not at all
+
     def _check_budget(self, held, files, names, assets):
         rows = sum(f.content.rows for f in files)
         need = rows * sum(_WIDTH.get(str(held.schema.field(n).type), 8) for n in names) * 2 / 2**30      # rows are held twice while they are sorted
@@ -430,13 +448,61 @@ def _check_name(name, what, pattern):
     raise LakeError(f"{what} {name!r}: {allowed}.")
 
 
+def _check_root(root):
+    found = [] if "://" in root else [p for p in (Path(root), *Path(root).parents) if os.path.isfile(p)]
+    if found: raise LakeError(f"lake {root}: {found[0]} is a file, expected a folder. Name another place with QTP_LAKE_URL, or move the file away.")
+
+
 def _faster():
     "What deltalake raises when a commit or a creation came second."
-    from deltalake.exceptions import CommitFailedError, DeltaError
-    return CommitFailedError, DeltaError
+    from deltalake.exceptions import DeltaError
+    return DeltaError
 
 
-def _first_line(error): return (str(error).splitlines() or [type(error).__name__])[0][:160]
+@contextmanager
+def _refusing(what, remedy=None):
+    "What storage raises, as a refusal that says what to do."
+    try: yield
+    except (OSError, pa.ArrowException, _faster()) as e: raise LakeError(f"{what} ({_one_line(e)}). {remedy or _remedy(e)}, then ask again.") from e
+
+
+def _one_line(error):
+    "An error without colours and without its trace."
+    lines = [re.sub(r"\x1b\[\d*m|↳", "", line).strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not re.match(r"\d+: |at \S+:\d+", line))[:240] or type(error).__name__
+
+
+def _remedy(error):
+    told = re.search(r"os error (\d+)", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
+    if "CommitFailed" in type(error).__name__: return "Let the other writer finish"
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): return "Make room on the disk"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM): return "Allow writing there, or name another place with QTP_LAKE_URL"
+    return "Check the disk, the address and the keys"
+
+
+def _hours(older_than):
+    "Whole hours, rounded up."
+    try: length = pd.Timedelta(older_than)
+    except ValueError: length = pd.NaT
+    if length is pd.NaT or length < pd.Timedelta(0): raise LakeError(f"older_than: found {older_than!r}, expected a length of time such as '7D' or '12h'.")
+    return -(-length // pd.Timedelta("1h"))
+
+
+def _unneeded(held, pinned, hours):
+    "Files that no kept version names; of those that never were in the table only the old ones."
+    from pyarrow.fs import FileSelector, FileType
+    keep = [*pinned, held.version]
+    def names(least, full): return {Path(p).name for p in held.delta.vacuum(least, dry_run=True, enforce_retention_duration=False, full=full, keep_versions=keep)}
+    gone = names(max(hours, YOUNG), True) | names(hours, False)      # the second: files that were in the table once
+    there = held.fs.get_file_info(FileSelector("", recursive=True))
+    return sorted(f.path for f in there if f.type == FileType.File and Path(f.path).name in gone)
+
+
+def _read_pin(root, path, content):
+    try: return json.loads(content)
+    except ValueError as e:
+        raise LakeError(f"lake {root}: {path} cannot be read, so what it keeps is unknown ({len(content)} bytes). Delete the file if that run's data may go.") from e
 
 
 def _adds(files):
@@ -488,7 +554,7 @@ def _write_whole(held, part, gone, fresh):
     rows = stored if fresh is None else pa.concat_tables([stored, to_arrow(fresh, held.schema).cast(stored.schema)])
     whole = write_file(held.fs, in_order(to_frame(rows, "category"), held.key), held.schema, part)
     if whole.content != reduce(add, (f.content for f in gone), Content() if fresh is None else content_of(fresh)):
-        raise LakeError(f"{held.name}: {_damage_text(pd.DataFrame(_damage(held)))}")
+        raise LakeError(f"{held.name}: {_damage_text(pd.DataFrame(_damaged(held)))}")
     return whole
 
 # %% ../../nbs/core/05_lake.ipynb #92817099
@@ -539,7 +605,7 @@ def _guarded(held, read, *args):
     "Run a reader; a file that is gone or damaged becomes a refusal that names it."
     try: return read(*args)
     except (OSError, pa.ArrowException) as e:
-        raise LakeError(f"{held.name}, version {held.version}: a data file cannot be read ({_first_line(e)}). "
+        raise LakeError(f"{held.name}, version {held.version}: a data file cannot be read ({_one_line(e)}). "
                         "Run `qtp lake verify` to see which; a version that `vacuum` removed cannot be read any more.") from e
 
 # %% ../../nbs/core/05_lake.ipynb #4e535459
@@ -593,10 +659,30 @@ def _revised(stored, fresh, key):
     return int(np.isin(sent, held).sum())
 
 # %% ../../nbs/core/05_lake.ipynb #e1ebef37
-def _damage(held):
+def _damage(lake, name):
+    "What is wrong with a table, one fact a file."
+    try: held = lake._open(name)
+    except LakeError as e:
+        if e.__cause__ is None: raise       # another schema, not damage
+        yield dict(table=name, part=None, file="_delta_log", rows=0, problem=str(e))
+        return
+    yield from _unsaid(held)
+    yield from _damaged(held)
+
+
+def _damaged(held):
     for f in held.files:
         problem = _problem(held, f)
         if problem: yield dict(table=held.name, part=f.part, file=f.path, rows=f.content.rows, problem=problem)
+
+
+def _unsaid(held):
+    "Commits that say nothing, or other than the files: what they stored is lost."
+    said = [json.loads(c.get("qtp", "{}")) for c in held.delta.history()]
+    if len(said) == held.version + 1 and next(s["hash"] for s in said if "hash" in s) == held.content.hash: return
+    paths = [f"_delta_log/{version:020}.json" for version in range(held.version + 1)]
+    empty = [f.path for f in held.fs.get_file_info(paths) if not f.size] or ["_delta_log"]
+    for path in empty: yield dict(table=held.name, part=None, file=path, rows=0, problem="does not say what it stored")
 
 
 def _problem(held, f):
@@ -607,8 +693,10 @@ def _problem(held, f):
     if info.type == FileType.NotFound: return "the file is gone"
     if info.size != f.size: return f"{info.size:,} bytes, expected {f.size:,}"
     try: frame = to_frame(pq.read_table(f.path, filesystem=held.fs, partitioning=None, page_checksum_verification=True))
-    except (OSError, pa.ArrowException) as e: return f"cannot be read: {_first_line(e)}"
-    return "" if content_of(frame) == f.content else "holds other rows than its name says"
+    except (OSError, pa.ArrowException) as e: return f"cannot be read: {_one_line(e)}"
+    if content_of(frame) != f.content: return "holds other rows than its name says"
+    if f.first and frame["event_time"].agg(["min", "max"]).tolist() != [pd.to_datetime(t, utc=True) for t in (f.first, f.last)]: return "the log gives it another span of time"
+    return ""
 
 
 def _damage_text(found):
@@ -620,7 +708,8 @@ def _damage_text(found):
 
 def _tables_of_schema_1(lake):
     from deltalake import DeltaTable
-    said = {p.name: json.loads(DeltaTable(p).metadata().description or "{}") for p in sorted(Path(lake.root).iterdir()) if (p/"_delta_log").is_dir() and _NAME.fullmatch(p.name)}
+    folders = sorted(Path(lake.root).iterdir()) if Path(lake.root).is_dir() else []
+    said = {p.name: json.loads(DeltaTable(p).metadata().description or "{}") for p in folders if (p/"_delta_log").is_dir() and _NAME.fullmatch(p.name)}
     return [name for name, facts in said.items() if facts.get("qtp_schema") == 1]
 
 

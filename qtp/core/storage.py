@@ -74,8 +74,15 @@ def write_file(
     folder = "" if part is None else f"{PART}={part}"
     path = f"{folder}/{content.text}-{uuid.uuid4().hex[:12]}.parquet".lstrip("/")
     if folder: fs.create_dir(folder, recursive=True)
-    pq.write_table(to_arrow(frame, schema), path, filesystem=fs, **encoding(schema))
+    try: pq.write_table(to_arrow(frame, schema), path, filesystem=fs, **encoding(schema))
+    except BaseException:
+        _drop(fs, path)
+        raise
     return DataFile(path, part, fs.get_file_info(path).size, content, *_span(frame))
+
+
+def _drop(fs, path):
+    if fs.get_file_info(path).type != pafs.FileType.NotFound: fs.delete_file(path)
 
 
 def _span(frame):
@@ -138,7 +145,8 @@ def read_files(
 
 def _dataset(fs, paths, schema):
     text = [f.name for f in schema if pa.types.is_string(f.type)]
-    form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=text))
+    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)      # a flipped bit is refused, not served
+    form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=text), default_fragment_scan_options=checked)
     return ds.FileSystemDataset.from_paths(paths, schema=pa.schema([(f.name, _as_read(f.type)) for f in schema]), format=form, filesystem=fs)
 
 
