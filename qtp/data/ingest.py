@@ -140,7 +140,8 @@ class _Load:
 
     def __init__(self, provider, lake, calendar, now, limits, least, asked, macro, dry_run, tell):
         if provider.bar not in TABLE_OF:
-            raise ParameterError(f"bar: {provider.name!r} has bars of {provider.bar!r}, the lake stores {list(TABLE_OF)}. Aggregate them first.")
+            raise ParameterError(f"bar: {provider.name!r} has bars of {provider.bar!r}, the lake stores {list(TABLE_OF)}. "
+                                 "Make five-minute bars of shorter ones first (first open, highest high, lowest low, last close, sum of volumes), and declare bar: 5min.")
         self.provider, self.lake, self.calendar, self.now, self.macro = provider, lake, calendar, now, macro
         self.limits, self.least, self.dry_run, self.tell = limits, least, dry_run, tell
         self.table, self.source = TABLE_OF[provider.bar], str(getattr(provider, "path", provider.name))
@@ -280,6 +281,7 @@ def _listed(provider, spells, sectors, zone):
 
 def _ended(symbols):
     "Delistings among what a source says about its names."
+    if "last_session" not in symbols: return symbols
     gone = symbols[symbols["last_session"].notna()]
     return gone.assign(last_session=_civil_days(gone["last_session"]))
 

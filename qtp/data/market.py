@@ -45,6 +45,7 @@ def load_market(
     versions: dict | None = None,  # table -> version (or fingerprint) to read; None for the newest
     calendar: Calendar | None = None,  # None for XNYS
     vintage: str = "first",   # "first": as known at each bar, for features; "latest": as known now
+    method: str = "previous_close",  # where dividends are reinvested: "previous_close" or "vendor"
 ) -> MarketData:              # wide bars, members, delistings, sectors, provenance
     """The market that a lake holds, at given table versions.
 
@@ -57,7 +58,7 @@ def load_market(
     if bars.empty:
         raise DataError(f"lake {lake.root}: no bars left for assets {list(assets)[:3] if assets is not None else 'all'} as of {as_of}, "
                         f"found {known['bars_1d']['asset_id'].nunique()} assets. Check names and the instant.")
-    wide, actions, adjustment = _widen(bars, known, calendar, start, end, vintage)
+    wide, actions, adjustment = _widen(bars, known, calendar, start, end, vintage, method)
     close, listing = wide["close"], _listing(known["membership"], wide["close"])
     members, notes = _members(known["membership"], listing, close)
     prints = {t: lake.fingerprint(t, v) for t, v in pins.items()}
@@ -73,11 +74,11 @@ def _known(records, as_of):
     return records if as_of is None else records[records["timestamp"] <= pd.Timestamp(as_of)]
 
 
-def _widen(bars, known, calendar, start, end, vintage):
+def _widen(bars, known, calendar, start, end, vintage, method):
     adjustment = bars["adjustment"].iloc[0]
     actions = known["corporate_actions"][known["corporate_actions"]["asset_id"].isin(bars["asset_id"].unique())]
     last = max(bars["timestamp"].max(), bars["event_time"].max())
-    factored = adjust(bars, actions if adjustment == "raw" else None, last, adjustment=adjustment, vintage=vintage)
+    factored = adjust(bars, actions if adjustment == "raw" else None, last, method, adjustment, vintage)
     dates = calendar.date_of(pd.DatetimeIndex([bars["event_time"].min(), bars["event_time"].max()]))
     first, final = max(pd.Timestamp(start or dates[0]), dates[0]), min(pd.Timestamp(end or dates[1]), dates[1])
     if first > final: raise DataError(f"lake: no bars from {start} to {end}, found {dates[0]:%Y-%m-%d} to {dates[1]:%Y-%m-%d}. Ask for dates inside these.")

@@ -28,7 +28,7 @@ from ..core.errors import DataError, ParameterError, nearest
 from ..core.files import value_hash
 from .adjust import ADJUSTMENTS, PRICES
 from .calendar import Calendar
-from .symbols import read_symbol_changes
+from .symbols import read_delistings, read_symbol_changes
 from .simulate import simulate_market
 from .stream import stream_market
 
@@ -237,10 +237,10 @@ class FileProvider(Provider):
     bar: str = "1d"                   # length of a bar
     actions_path: str | None = None   # table asset_id, ex_date, split_ratio, cash_dividend (and announced)
     membership_path: str | None = None  # table asset_id, start_date, end_date
-    symbols_path: str | None = None   # table asset_id, first_session, last_session, delisting_return, reason
+    symbols_path: str | None = None   # table asset_id, first_session, last_session, delisting_return, reason; or a list of delistings alone: see `read_delistings`
     sectors_path: str | None = None   # table asset_id, sector; with as_of: dated lists
     shares_path: str | None = None    # table asset_id, date, shares
-    symbol_changes_path: str | None = None  # table old_asset_id, new_asset_id, effective_date, kind, evidence
+    symbol_changes_path: str | list | None = None  # table old_asset_id, new_asset_id, effective_date, kind, evidence; or several
     tickers_as_of: str | None = None  # day whose tickers all bars carry, such as that of the download; None: each bar has the ticker of its day
     membership_tickers_as_of: str | None = None  # the same for the membership list, before that day
     benchmarks_path: str | list | None = None  # bars of indices and funds: files or folders
@@ -271,7 +271,10 @@ class FileProvider(Provider):
 
     def actions(self, assets=None, start=None, end=None) -> pd.DataFrame: return self._side("actions", ["announced", "kind", "source"])
 
-    def symbols(self) -> pd.DataFrame: return self._side("symbols", ["last_price"])
+    def symbols(self) -> pd.DataFrame:
+        "Listings and delistings, or delistings alone."
+        path = Path(self.symbols_path).expanduser() if self.symbols_path else None
+        return read_delistings(path) if path and path.is_file() and "first_session" not in _guard(path, _header) else self._side("symbols", ["last_price"])
 
     def membership(self) -> pd.DataFrame: return self._side("membership", ["source"])
 

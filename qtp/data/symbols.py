@@ -29,14 +29,16 @@ TICKER = re.compile(r"[A-Z0-9^][A-Z0-9.^-]*")
 
 
 def read_symbol_changes(
-    path: Path | str,  # CSV (or Parquet) with the columns above; a header alone is an empty list
-) -> pd.DataFrame:     # old_asset_id, new_asset_id, effective_date, kind, evidence
+    path: Path | str | list,  # CSV (or Parquet) with the columns above, or several; a header alone is an empty list
+) -> pd.DataFrame:            # old_asset_id, new_asset_id, effective_date, kind, evidence
     """The list of ticker changes.
 
     Raises `DataError` naming file and line for a value that is no ticker, date or kind, and for changes that contradict each other.
     """
-    frame, lines = _read_rows(path, CHANGE_COLUMNS, dates=["effective_date"], tickers=["old_asset_id", "new_asset_id"])
-    _check_changes(frame, [f"{path}, {line}" for line in lines])
+    paths = path if isinstance(path, (list, tuple)) else [path]
+    read = [_read_rows(p, CHANGE_COLUMNS, dates=["effective_date"], tickers=["old_asset_id", "new_asset_id"]) for p in paths]
+    frame = pd.concat([f for f, _ in read], ignore_index=True)
+    _check_changes(frame, [f"{p}, {line}" for p, (_, lines) in zip(paths, read) for line in lines])
     return frame
 
 
