@@ -1,9 +1,9 @@
 """Causal split and total-return factors beside facts and the vendor's own adjusted close, on real bars as traded.
 
-DIR holds `bars.parquet` (timestamp, asset_id, close, adj_close, source) and `corporate_actions.parquet` (asset_id, ex_date, split_ratio, cash_dividend), or
-these names after a prefix. Three checks: splits known from company announcements, no later split in any earlier row, and `close x tr_factor` under the vendor's
-method beside `adj_close`. The vendor's level is that of each download, so a constant is allowed for every stretch of one asset and source, and a vendor is compared on the actions that it
-sent itself: its adj_close knows no others.
+DIR holds `bars.parquet` (timestamp, asset_id, close, adj_close, source) and `corporate_actions.parquet` (asset_id, ex_date, split_ratio, cash_dividend, source).
+Three checks: splits known from company announcements, no later split in any earlier row, and `close x tr_factor` under the vendor's method beside `adj_close`.
+The vendor's level is that of each download, so a constant is allowed for every stretch of one asset and source; and a vendor is compared on the actions that
+it sent itself, since its adj_close knows no others.
 """
 import argparse
 import sys

@@ -16,7 +16,6 @@ import pandas as pd
 from qtp.core.frames import asof_join
 
 ASSETS, SPAN = 500, 10**15        # series, and the microseconds over which records and decisions are spread (31 years)
-BARE = ["timestamp", "event_time", "known_at", "value"]
 
 
 def main():
@@ -52,7 +51,8 @@ def instants(rng, n): return pd.DatetimeIndex(pd.to_datetime(np.sort(rng.integer
 
 def records(rng, n, names):
     known = pd.to_datetime(np.unique(rng.integers(0, SPAN, n)), unit="us", utc=True)
-    return pd.DataFrame({"timestamp": known, "event_time": known - pd.Timedelta("1h"), "asset_id": pd.Series(rng.choice(names, len(known)), dtype="str"), "value": rng.random(len(known))})
+    assets = pd.Series(rng.choice(names, len(known)), dtype="str")
+    return pd.DataFrame({"timestamp": known, "event_time": known - pd.Timedelta("1h"), "asset_id": assets, "value": rng.random(len(known))})
 
 
 def late(rng, table):
@@ -81,7 +81,7 @@ def agrees(asked, table, by, found, n=200):
     "Whether a sample of the answers is what SQLite finds: the latest period published by then, in its last version. Three assets, or the first records."
     if by: few, table = (f[f[by].isin(table[by].unique()[:3])] for f in (asked, table))
     else: few, table = (f[f["timestamp"] < table["timestamp"].iloc[min(len(table) - 1, 20_000)]] for f in (asked, table))
-    few = few.assign(row=np.arange(len(asked))[asked.index.get_indexer(few.index)]).sample(min(n, len(few)), random_state=1)
+    few = few.assign(row=asked.index.get_indexer(few.index)).sample(min(n, len(few)), random_state=1)
     with sqlite3.connect(":memory:") as db:
         for title, frame in (("decisions", few), ("records", table)): numbers(frame).to_sql(title, db, index=False)
         db.execute(f"CREATE INDEX published ON records ({f'{by}, ' if by else ''}timestamp)")

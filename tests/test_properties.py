@@ -12,8 +12,10 @@ from qtp.backtest.engine import backtest, check_ledger
 from qtp.core.errors import DataError
 from qtp.core.frames import asof, asof_join, to_long, to_wide
 from qtp.core.lake import Lake
+from qtp.data.adjust import adjust, wide_bars
 from qtp.data.calendar import Calendar
-from qtp.data.ingest import ingest, load_market
+from qtp.data.ingest import ingest
+from qtp.data.market import load_market
 from qtp.data.providers import SimulatedProvider
 from qtp.execution.cost import scenario
 from qtp.models.splits import WalkForward
@@ -46,19 +48,59 @@ def test_asof_keeps_the_last_version_known(records, day):
     assert [((r.event_time, r.asset_id), (r.timestamp, r.value)) for r in found.itertuples(index=False)] == sorted(held.items())
 
 
-@given(RECORDS, st.lists(st.integers(-1, 16), min_size=1, max_size=8, unique=True).map(sorted), st.none() | st.integers(0, 6))
+@given(RECORDS, st.integers(-1, 16), st.integers(0, 5), st.randoms())
+def test_asof_is_a_snapshot(records, day, later, order):
+    frame, t = long(records), ZERO + day*DAY
+    found, keys = asof(frame, t), lambda x: set(zip(x["event_time"], x["asset_id"]))
+    assert (found["timestamp"] <= t).all()
+    pd.testing.assert_frame_equal(asof(found, t), found)
+    pd.testing.assert_frame_equal(asof(frame.iloc[order.sample(range(len(frame)), len(frame))], t), found)
+    pd.testing.assert_frame_equal(asof(frame[frame["timestamp"] <= t], t), found)
+    assert keys(asof(frame, t + later*DAY)) >= keys(found)
+
+
+DAYS = st.lists(st.integers(-1, 16), min_size=1, max_size=8, unique=True).map(sorted)
+WINDOW = """SELECT asset, day, value, known FROM (SELECT r.*, s.day, ROW_NUMBER() OVER (PARTITION BY asset, s.day ORDER BY period DESC, known DESC) AS n
+            FROM stamps AS s JOIN records AS r ON r.known <= s.day) WHERE n = 1"""
+
+
+@given(RECORDS, DAYS, st.none() | st.integers(0, 6))
 def test_asof_join_agrees_with_sql(records, days, max_age):
     stamps, frame = pd.DatetimeIndex([ZERO + d*DAY for d in days]), long(records)
     found = asof_join(stamps, frame, by="asset_id", max_age=None if max_age is None else max_age*DAY)
     with sqlite3.connect(":memory:") as db:
         db.execute("CREATE TABLE records (period, asset, known, value)")
+        db.execute("CREATE TABLE stamps (day)")
         db.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", [(p, a, p + d, v) for p, a, d, v in records])
-        for (asset, stamp), row in found.iterrows():
-            day = (stamp - ZERO)//DAY
-            told = db.execute("SELECT value, known FROM records WHERE asset = ? AND known <= ? ORDER BY period DESC, known DESC LIMIT 1", (asset, day)).fetchone()
-            if told and max_age is not None and day - told[1] > max_age: told = None
-            assert (None if pd.isna(row["value"]) else (row["value"], (row["known_at"] - ZERO)//DAY)) == told
-    assert len(found) == len(stamps)*frame["asset_id"].nunique()
+        db.executemany("INSERT INTO stamps VALUES (?)", [(d,) for d in days])
+        told = {(a, d): (v, known) for a, d, v, known in db.execute(WINDOW) if max_age is None or d - known <= max_age}
+    answers = {(a, (t - ZERO)//DAY): (row.value, (row.known_at - ZERO)//DAY) for (a, t), row in zip(found.index, found.itertuples()) if pd.notna(row.value)}
+    assert answers == told and len(found) == len(stamps)*frame["asset_id"].nunique()
+
+
+@given(RECORDS, DAYS, st.none() | st.integers(0, 6), st.randoms())
+def test_asof_join_is_asof_at_every_stamp(records, days, max_age, order):
+    frame, limit = long(records), None if max_age is None else max_age*DAY
+    asked = pd.DataFrame([(ZERO + d*DAY, a) for d in days for a in "ABCZ"], columns=["timestamp", "asset_id"]).astype({"asset_id": "str"})
+    expected = []
+    for t, a in asked.itertuples(index=False):
+        known = asof(frame[frame["asset_id"] == a], t)[-1:]
+        expected += known["value"].tolist() if len(known) and (limit is None or t - known["timestamp"].iloc[0] <= limit) else [np.nan]
+    mixed = asked.iloc[order.sample(range(len(asked)), len(asked))]
+    shuffled = frame.iloc[order.sample(range(len(frame)), len(frame))]
+    for rows in (asked, asked.sort_values(["asset_id", "timestamp"]), mixed):
+        np.testing.assert_array_equal(asof_join(rows, shuffled, by="asset_id", max_age=limit)["value"].sort_index().to_numpy(), expected)
+    single = frame[frame["asset_id"] == "A"].drop(columns="asset_id")
+    np.testing.assert_array_equal(asof_join(asked[["timestamp"]], single, max_age=limit)["value"][asked["asset_id"] == "A"], np.array(expected)[asked["asset_id"] == "A"])
+
+
+@given(RECORDS, DAYS, st.integers(0, 16))
+def test_what_is_stamped_later_changes_nothing_before(records, days, cut):
+    stamps, frame, t = pd.DatetimeIndex([ZERO + d*DAY for d in days]), long(records), ZERO + cut*DAY
+    early = frame[frame["timestamp"] <= t]
+    whole, world = (asof_join(stamps[stamps <= t], f, by="asset_id") for f in (frame, early))
+    pd.testing.assert_frame_equal(whole.loc[whole.index.get_level_values(0).isin(early["asset_id"])], world, check_index_type=False)
+    assert whole.drop(index=world.index).isna().all(axis=None)
 
 
 @given(st.dictionaries(st.tuples(st.integers(0, 6), st.sampled_from("ABC")), st.tuples(VALUES | st.just(np.nan), VALUES), min_size=1), st.randoms())
@@ -121,13 +163,113 @@ def test_walk_forward_learns_only_from_what_was_known(rows, n_splits, embargo, t
     assert all(decided[a.test].max() < decided[b.test].min() for a, b in zip(folds, folds[1:]))
 
 
+CALENDAR = Calendar()
+CLOSES = CALENDAR.closes("2024-03-04", "2024-03-29")
+# (asset, ex-session, ratio, cash as a share of the price, sessions known before or after the ex-session)
+ACTIONS = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, len(CLOSES) - 1), st.sampled_from([0.1, 0.5, 1.0, 1.0, 1.5, 2.0, 7.0]), st.sampled_from([0.0, 0.0, 0.01, 0.3]),
+                             st.integers(-3, 3)), max_size=6, unique_by=lambda a: a[:2])
+
+
+def traded(seed, actions, halts=()):
+    "Bars as traded of two assets whose value walks at random; what is split or paid leaves the price."
+    rng, parts = np.random.default_rng(seed), []
+    for a in "AB":
+        value, count, price = 100.0, 1.0, []
+        for i in range(len(CLOSES)):
+            for _, _, ratio, cash, _ in (x for x in actions if x[:2] == (a, i)): value, count = value*(1 - cash), count*ratio
+            value *= np.exp(0.02*rng.standard_normal())
+            price.append(value/count)
+        parts.append(pd.DataFrame({"timestamp": CLOSES, "event_time": CLOSES, "asset_id": a, "close": price, "volume": rng.uniform(1e3, 1e6, len(CLOSES))}))
+    bars = pd.concat(parts, ignore_index=True).assign(open=lambda b: b["close"], high=lambda b: b["close"], low=lambda b: b["close"])
+    return bars[[(a, t) not in halts for a, t in zip(bars["asset_id"], bars["event_time"])]]
+
+
+def stamped(actions, bars):
+    "Actions as the lake has them; cash in USD a share of the ex-session."
+    rows = []
+    for a, i, ratio, cash, late in actions:
+        before = bars[(bars["asset_id"] == a) & (bars["event_time"] < CLOSES[i])]["close"]
+        known = CLOSES[min(max(i + late, 0), len(CLOSES) - 1)] if late else CALENDAR.open_of(CLOSES[i])
+        rows.append((a, known, CALENDAR.open_of(CLOSES[i]), ratio, cash*before.iloc[-1]/ratio if len(before) else 0.0))
+    return pd.DataFrame(rows, columns=["asset_id", "timestamp", "effective", "split_ratio", "cash_dividend"]).astype({"asset_id": "str"}) if rows else None
+
+
+def holder(bars, actions, method, vintage):
+    "Shares that one share of the first bar has become, without and with what is paid put back: in plain numbers, bar by bar."
+    out = []
+    for name, own in bars.sort_values("event_time").groupby("asset_id", sort=True):
+        times, price = own["event_time"].tolist(), own["close"].tolist()
+        due = {}
+        for x in actions[actions["asset_id"] == name].sort_values("effective").itertuples() if actions is not None else ():
+            acts = x.effective if vintage == "latest" else max(x.effective, x.timestamp)
+            due.setdefault((sum(t < acts for t in times), sum(t < x.effective for t in times)), []).append(x)
+        count = held = 1.0
+        for i, t in enumerate(times):
+            for (_, ex), found in ((k, v) for k, v in due.items() if k[0] == i and k[1] > 0):
+                ratio, cash = 1.0, 0.0
+                for x in found: ratio, cash = ratio*x.split_ratio, cash/x.split_ratio + x.cash_dividend
+                before = price[ex - 1]/ratio
+                count, held = count*ratio, held*ratio*((price[ex] + cash)/price[ex] if method == "vendor" else before/(before - cash))
+            out.append((t, name, count, held))
+    return sorted(out)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), ACTIONS, st.sampled_from(["vendor", "previous_close"]), st.sampled_from(["first", "latest"]),
+       st.sets(st.tuples(st.sampled_from("AB"), st.sampled_from(list(CLOSES[5:12])))))
+def test_factors_are_what_a_holder_has(seed, actions, method, vintage, halts):
+    bars = traded(seed, actions, halts)
+    known = stamped(actions, bars)
+    found = adjust(bars.sample(frac=1, random_state=seed), known, CLOSES[-1], method, vintage=vintage)
+    expected = pd.DataFrame(holder(bars, known, method, vintage), columns=["event_time", "asset_id", "split_factor", "tr_factor"])
+    for c in ("split_factor", "tr_factor"): np.testing.assert_allclose(found[c], expected[c], rtol=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), ACTIONS, st.integers(0, len(CLOSES) - 1), st.sampled_from(["vendor", "previous_close"]))
+def test_no_later_action_changes_an_earlier_row(seed, actions, cut, method):
+    bars, t = traded(seed, actions), CLOSES[cut]
+    known = stamped(actions, bars)
+    whole = adjust(bars, known, CLOSES[-1], method)
+    for world in (known, None if known is None else known[known["timestamp"] <= t], None if known is None else known[(known["timestamp"] <= t) & (known["effective"] <= t)]):
+        pd.testing.assert_frame_equal(adjust(bars[bars["timestamp"] <= t], world, t, method), whole[whole["event_time"] <= t].reset_index(drop=True))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), ACTIONS, st.integers(1, len(CLOSES) - 1), st.sampled_from([(2.0, 3.0), (1.5, 4.0), (0.1, 7.0), (2.0, 0.5)]), st.integers(0, 3))
+def test_two_splits_are_their_product(seed, actions, first, ratios, apart):
+    actions = [x for x in actions if x[0] == "B"]
+    bars, second = traded(seed, actions), min(first + apart, len(CLOSES) - 1)
+    one, two = [("A", first, ratios[0]*ratios[1], 0.0, 0)], [("A", first, ratios[0], 0.0, 0), ("A", second, ratios[1], 0.0, 0)]
+    if second == first: two[1] = ("A", first, ratios[1], 0.0, 0)
+    together, apiece = (stamped(actions + x, bars) for x in (one, two))
+    if second == first: apiece = apiece.assign(effective=apiece["effective"] + np.arange(len(apiece))*pd.Timedelta("1min"))
+    for c in ("split_factor", "tr_factor"):
+        a, b = (adjust(bars, x, CLOSES[-1]).set_index(["asset_id", "event_time"])[c] for x in (together, apiece))
+        outside = (a.index.get_level_values(1) < CLOSES[first]) | (a.index.get_level_values(1) >= CLOSES[second]) | (a.index.get_level_values(0) == "B")
+        np.testing.assert_allclose(a[outside], b[outside], rtol=1e-12)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), ACTIONS)
+def test_a_split_moves_neither_value_nor_returns(seed, actions):
+    bars = traded(seed, actions)
+    known = stamped(actions, bars)
+    wide = wide_bars(adjust(bars, known, CLOSES[-1], "vendor"), known, calendar=CALENDAR)
+    np.testing.assert_allclose(wide["close"]*wide["volume"], wide["raw_close"]*wide["raw_volume"], rtol=1e-12)
+    pd.testing.assert_frame_equal(wide["raw_close"]*wide["split_factor"], wide["close"])
+    paid = (wide["close"] + wide["dividend"])/wide["close"].shift() - 1
+    in_time = set("AB") - {a for a, _, _, _, late in actions if late > 0}        # what was recorded late is a jump in what was known
+    for a in sorted(in_time): np.testing.assert_allclose(wide["tr_close"][a].pct_change()[1:], paid[a][1:], rtol=1e-9, atol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     "A year of a few assets, in which splits, dividends, delistings and halts happen."
     provider, calendar = SimulatedProvider(n_assets=14, start="2021-01-04", end="2022-03-31", seed=36, signal_ic=0.0), Calendar()
     lake = Lake(tmp_path_factory.mktemp("lake"))
     ingest(provider, lake, calendar, pd.Timestamp("2024-01-02", tz="UTC"))
-    found = load_market(lake, calendar=calendar, fingerprints=False)
+    found = load_market(lake, calendar=calendar)
     assert (found.actions["split_ratio"] != 1).sum() >= 2 and (found.actions["cash_dividend"] > 0).sum() >= 5 and len(found.delistings) >= 1
     return found
 

@@ -95,61 +95,65 @@ def _check_source(acting, adjustment, amounts):
 # %% ../../nbs/data/03_adjust.ipynb #d4a7e0b1
 def _factors(code, time, close, acting, assets, method):
     "Split and total-return factor of bars, one row a bar, sorted by asset and time."
-    split, reinvest = np.ones(len(code)), np.ones(len(code))
     events = _on_bars(code, time, acting, assets)
-    np.multiply.at(split, events["at"], events["share"])
-    running = lambda x: pd.Series(x).groupby(code).cumprod().to_numpy()
-    paid = _paid(events, code, close)
-    rows, growth = _growth(paid, code, close, running(split), method)
-    np.multiply.at(reinvest, rows, growth)
-    return running(split), running(split * reinvest)
+    running = lambda at, ratio: pd.Series(_multiplied(len(code), at, ratio)).groupby(code).cumprod().to_numpy()
+    split = running(events["at"], events["share"])
+    return split, split * running(*_growth(_paid(events, code, close), code, close, split, method))
+
+
+def _multiplied(n, at, ratio):
+    out = np.ones(n)
+    np.multiply.at(out, np.asarray(at, int), np.asarray(ratio, float))
+    return out
 
 
 def _on_bars(code, time, acting, assets):
-    "Actions with the first bar on which they act (`at`), new shares for one old, and the price ratio of a spin-off; none before an asset's second bar."
-    asset, instants = assets.get_indexer(acting["asset_id"]), pd.DatetimeIndex(acting["acts"]).as_unit("us").asi8
+    "Actions with the bar of their ex-session (`ex`), the first bar on which they act (`at`), new shares for one old, and the price ratio of a spin-off."
+    asset = assets.get_indexer(acting["asset_id"])
     rank, times = pd.factorize(time, sort=True)
-    at = np.searchsorted(code*(len(times) + 1) + rank, asset*(len(times) + 1) + np.searchsorted(times, instants))
-    spun = _is_spinoff(acting)
-    ratio = acting["split_ratio"].to_numpy(float)
-    events = acting.assign(at=at, share=np.where(spun, 1.0, ratio), price_ratio=np.where(spun, ratio, 1.0))
-    return events[(asset >= 0) & (at > np.searchsorted(code, asset)) & (at < np.searchsorted(code, asset, side="right"))]
+    instants = lambda c: np.searchsorted(times, pd.DatetimeIndex(acting[c]).as_unit("us").asi8)
+    ex, at = (np.searchsorted(code*(len(times) + 1) + rank, asset*(len(times) + 1) + instants(c)) for c in ("effective", "acts"))
+    spun, ratio = _is_spinoff(acting), acting["split_ratio"].to_numpy(float)
+    events = acting.assign(ex=ex, at=at, share=np.where(spun, 1.0, ratio), price_ratio=np.where(spun, ratio, 1.0))
+    return events[(asset >= 0) & (ex > np.searchsorted(code, asset)) & (at < np.searchsorted(code, asset, side="right"))]     # from an asset's second bar on
 
 
 def _is_spinoff(actions):
     "Whether the ratio of an action is the price ratio of a spin-off, not a change of the share count."
-    kinds = actions["kind"].astype("str").str.split("+") if len(actions) else []
-    return np.array([isinstance(k, list) and "spinoff" in k and "split" not in k for k in kinds], bool)
+    kinds = [k.split("+") if isinstance(k, str) else [] for k in actions["kind"]] if "kind" in actions else [[]]*len(actions)
+    return np.array(["spinoff" in k and "split" not in k for k in kinds], bool)
 
 
 def _paid(events, code, close):
-    "What each bar on which something acts hands out, a share of that bar, and the close before it on the same share count."
-    events = events.sort_values(["at", "effective"], kind="stable")
-    so_far, whole = events.groupby("at")["share"].cumprod(), events.groupby("at")["share"].transform("prod")
-    each = events.assign(cash=events["cash_dividend"].astype(float) * so_far / whole)        # a dividend is paid on the share count of its own ex-session
-    paid = each.groupby("at", sort=True).agg(cash=("cash", "sum"), share=("share", "prod"), price_ratio=("price_ratio", "prod"), asset_id=("asset_id", "first"),
-                                             effective=("effective", "first")).reset_index()
-    at, seen = paid["at"].to_numpy(int), np.maximum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), -1))
-    before = seen[at - 1] if len(at) else at
-    held = (before >= 0) & (code[before] == code[at])
-    paid = paid.assign(before=np.where(held, close[before], np.nan) / paid["share"])
+    "What acts on one bar and was paid on one ex-session, a share of that session, and the close before it on the same share count."
+    events = events.sort_values(["at", "ex", "effective"], kind="stable")
+    group = events.groupby(["at", "ex"])["share"]
+    events = events.assign(cash=events["cash_dividend"].astype(float) * group.cumprod() / group.transform("prod"))     # cash is a share of its own ex-session
+    paid = events.groupby(["at", "ex"], as_index=False).agg(cash=("cash", "sum"), share=("share", "prod"), price_ratio=("price_ratio", "prod"),
+                                                            asset_id=("asset_id", "first"), effective=("effective", "first"))
+    seen = np.append(np.maximum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), -1)), -1)      # the last bar with a close, up to each
+    before, ex = seen[paid["ex"].to_numpy(int) - 1], paid["ex"].to_numpy(int)
+    held = before >= 0
+    held[held] = code[before[held]] == code[ex[held]]
+    paid = paid[held].assign(before=close[before[held]] / paid["share"].to_numpy()[held])
     paid["cash"] += np.where(paid["price_ratio"] != 1, paid["before"] * (1 - 1/paid["price_ratio"]), 0.0)
-    return paid[held & (paid["cash"] > 0).to_numpy()]
+    return paid[paid["cash"] > 0]
 
 
 def _growth(paid, code, close, split, method):
-    "Bars at which payments are reinvested, and how many shares one becomes."
-    at, cash, before = paid["at"].to_numpy(int), paid["cash"].to_numpy(float), paid["before"].to_numpy(float)
+    "Bars from which on payments count as reinvested, and how many shares one becomes."
+    at, ex, cash, before = (paid[c].to_numpy(t) for c, t in (("at", int), ("ex", int), ("cash", float), ("before", float)))
     if (low := cash >= before).any():
         first = paid[low].iloc[0]
         raise DataError(f"actions, asset {first.asset_id}: effective {first.effective:%Y-%m-%d}, {first.cash:g} USD a share is not below the previous close of {first.before:.2f} "
                         f"({low.sum()} of {len(paid)} payments). Check units: USD per share as paid.")
     if method == "previous_close": return at, before / (before - cash)
-    after = np.minimum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), len(close))[::-1])[::-1][at]        # the first bar with a close
-    found = (after < len(close)) & (code[np.minimum(after, len(close) - 1)] == code[at])
-    at, after, cash = at[found], after[found], cash[found]
-    price = close[after] * split[after] / split[at]
-    return after, (price + cash) / price
+    after = np.minimum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), len(close))[::-1])[::-1][ex]        # the first bar with a close, from the ex-session on
+    found = after < len(close)
+    found[found] = code[after[found]] == code[ex[found]]
+    at, ex, after, cash = at[found], ex[found], after[found], cash[found]
+    price = close[after] * np.where(at == ex, split[after] / split[ex], 1.0)
+    return np.maximum(at, after), (price + cash) / price
 
 # %% ../../nbs/data/03_adjust.ipynb #71419af4
 PRICES = ["open", "high", "low", "close"]
@@ -210,11 +214,12 @@ def _dividends(actions, raw, index, assets, calendar, vintage):
     out, factor = np.zeros((len(index), len(assets))), raw["split_factor"]
     if actions is None or actions.empty: return out
     acting = _acting(actions, index[-1], vintage)
-    acting = acting[acting["asset_id"].isin(assets) & (acting["acts"] >= calendar.open_of(index[0]))]
-    rows, cols, cash = index.searchsorted(pd.DatetimeIndex(acting["acts"])), assets.get_indexer(acting["asset_id"]), acting["cash_dividend"].to_numpy(float)
-    before = pd.DataFrame(raw["close"] * factor).ffill().shift().to_numpy()[rows, cols]
-    spun = np.where(_is_spinoff(acting), before * (1 - 1/acting["split_ratio"].to_numpy(float)), 0.0)
-    np.add.at(out, (rows, cols), cash * factor[rows, cols] + np.nan_to_num(spun))
+    acting = acting[acting["asset_id"].isin(assets) & (acting["effective"] >= calendar.open_of(index[0]))]
+    cols, ratio, spun = assets.get_indexer(acting["asset_id"]), acting["split_ratio"].to_numpy(float), _is_spinoff(acting)
+    at, ex = (index.searchsorted(pd.DatetimeIndex(acting[c])) for c in ("acts", "effective"))
+    count = np.where(at == ex, factor[at, cols], factor[ex, cols] * np.where(spun, 1.0, ratio))          # forward shares for one of the ex-session
+    before = pd.DataFrame(raw["close"] * factor).ffill().shift().to_numpy()[ex, cols]
+    np.add.at(out, (at, cols), acting["cash_dividend"].to_numpy(float) * count + np.where(spun & (before > 0), before * (1 - 1/ratio), 0.0))
     return out
 
 
