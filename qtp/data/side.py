@@ -93,6 +93,8 @@ def _findings(parts):
 
 def _put_aside_findings(aside):
     "A finding for each rule and asset that sent rows into quarantine."
+    sent = pd.to_datetime(aside["sent"], utc=True, errors="coerce", format="ISO8601").astype("datetime64[us, UTC]")
+    aside = aside.assign(event_time=aside["event_time"].fillna(sent))
     return [_finding(g, "error", rule, g["column"].iloc[0], g["found"].iloc[0], "see the reason", "The rows are in quarantine with their reason: ask the source.")
             for rule, g in aside.groupby("rule", sort=True)]
 
@@ -137,6 +139,7 @@ def macro_records(
     """
     given = _said(series)
     if not forecasts: _check_past(given)
+    if not forecasts and now is not None: _check_begun(given, calendar.end_of_day(given["period_start"], zone), pd.Timestamp(now))
     ends = period_end(given["period_start"], given["freq"])
     out = pd.DataFrame({"series_id": _series_names(given), "timestamp": _published(given, ends, calendar, lags, release_times or {}, defaults, zone),
                         "event_time": calendar.end_of_day(ends, zone), "value": given["value"].astype(float), "source": _told_source(given)})
@@ -168,6 +171,15 @@ def _check_past(given):
     row = given[early].iloc[0]
     raise DataError(f"macro: series {row.series_id}, period of {row.period_start:%Y-%m-%d}, column 'realtime_start': found {row.realtime_start:%Y-%m-%d}, expected a day in or "
                     f"after the period ({early.sum()} of {len(given)} rows). Dates look exchanged; if the series is a projection, say forecasts=True.")
+
+
+def _check_begun(given, begun, now):
+    "Refuse values of periods that begin after the fetch that is said to have brought them."
+    early = begun - pd.Timedelta("1D") > now
+    if not early.any(): return
+    row = given[early].iloc[0]
+    raise DataError(f"macro: series {row.series_id}, period of {row.period_start:%Y-%m-%d}: begins after this fetch, {now:%Y-%m-%d %H:%M} UTC "
+                    f"({early.sum()} of {len(given)} rows). Check the dates, and the instant of this fetch.")
 
 
 def _published(given, ends, calendar, lags, release_times, defaults, zone):
@@ -356,7 +368,7 @@ def _benchmark_rules(g):
     broken = (p["low"] > inner.min(axis=1) * (1 + SLACK)) | (p["high"] < inner.max(axis=1) * (1 - SLACK))
     part = p.isna().any(axis=1) & ~(index & p[PRICES[:3]].isna().all(axis=1))
     return [_Rule("off_calendar", "sent", "a date on which the exchange was open", "A bar on a closed day is a fault of the source.", g["event_time"].isna()),
-            _Rule("future", "sent", "a session that has ended", "Check the clock and the dates.", g["event_time"] > g["now"]),
+            _Rule("future", "sent", "a session that has ended", "Check the dates, and the instant of this fetch.", g["event_time"] > g["now"]),
             _Rule("duplicate", "sent", "one row a session", "The first copy was kept; remove the others at the source.", copy & again & alike),
             _Rule("conflict", "sent", "one row a session", "Copies disagree, so none was kept: ask the source which is right.", again & ~alike),
             _Rule("missing_price", "close", "all four prices (of an index at least the close)", "Ask the source for the whole bar.", p["close"].isna() | part),

@@ -59,7 +59,7 @@ def open_market(
     "The market as this phase left it, at the table versions that it pinned."
     data = phase.upstream("data")
     asked = {k: data.parameters[k] or None for k in ("start", "end", "assets")}
-    return load_market(open_lake(phase.settings, data.parameters), versions=data.fingerprints, **asked)
+    return load_market(open_lake(phase.settings, data.parameters), versions=data.fingerprints, method=data.parameters["dividends"], **asked)
 
 
 def open_lake(
@@ -93,21 +93,27 @@ MEASURES = {"dollar volume": "adv", "volatility": "realized_vol", "trendiness": 
 
 def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_ic, defects, backups, vendor, path, stamp, adjustment, bar, columns, zone,
         actions_path, membership_path, symbols_path, symbol_changes_path, tickers_as_of, membership_tickers_as_of, sectors_path, shares_path, benchmarks_path,
-        macro_path, macro_series, macro_lags_path, options_path, min_assets, min_sessions, max_bad, top_k, top_k_window, top_k_every):
+        macro_path, macro_series, macro_lags_path, options_path, dividends, min_assets, min_sessions, max_bad, top_k, top_k_window, top_k_every):
     "Read, check and store bars, and choose the universe as of each session."
     phase = Phase.open("data", run_dir, locals())
+    _check_daily(bar)
     scope = phase.upstream("scope").parameters
     source, lake = open_provider(phase.settings, phase.parameters, phase.started), open_lake(phase.settings, phase.parameters)
     asked = dict(assets=assets or None, start=start or None, end=end or None)
     report = ingest(source, lake, Calendar(), phase.started, max_missing=scope["quality"]["max_missing"], max_bad=max_bad,
                     min_assets=min_assets, min_sessions=min_sessions, macro=open_macro(phase.settings, phase.parameters, phase.started), **asked)
-    market = load_market(lake, versions=report.versions, **asked)
+    market = load_market(lake, versions=report.versions, method=dividends, **asked)
     lake.pin(phase.run_dir.name, market.fingerprints)
     metrics = _metrics(market, top_k_window)
     eligible = select_top_k(metrics, market.members, top_k, top_k_every)
     _leave(phase, report, market, eligible, topk_scores(metrics, market.members, top_k, top_k_every))
     _judge(phase, source, report, market, eligible, scope, lake)
     return phase
+
+
+def _check_daily(bar):
+    if bar in ("", "1d"): return
+    raise ParameterError(f"data.bar: found {bar!r}, but a run works on daily bars. Five-minute bars go into the lake with `qtp ingest`; name a daily source here.")
 
 
 def _metrics(market, window):

@@ -67,9 +67,10 @@ def show_table(
 
 def plain(
     value,  # number or text
-) -> str:   # four significant digits of a number
+) -> str:   # four significant digits of a number, all digits of a large one
     "A value for people."
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, float): return f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def short_path(

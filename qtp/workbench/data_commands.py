@@ -40,7 +40,7 @@ def ingest(
           f"{plain(report.quarantined)} rows in quarantine")
     print("dry run: nothing was written" if dry_run else f"lake {short_path(Path(lake.root)) if '://' not in lake.root else lake.root}")
     errors = len(report.quality.errors)
-    if errors: show_panel(f"{errors} findings ask for a person. See `qtp lake quarantine`, or the quality page of a run.", "errors", "yellow")
+    if errors: show_panel(f"{errors} finding{'s ask' if errors > 1 else ' asks'} for a person. See `qtp lake quarantine`, or the quality page of a run.", "errors", "yellow")
 
 
 def _ingest(file, param, assets, since, until, full, dry_run, fetched):
