@@ -278,7 +278,7 @@ def test_a_dataset_that_would_leave_the_lake(desk):
     ("data", {"n_asset": 10}, "section `data`: unknown key `n_asset`. Did you mean `n_assets`?"),
     ("data", {"horizon": 5}, "unknown key `horizon`. It belongs to section `models`."),
     ("dta", {"n_assets": 10}, "unknown section `dta`, expected a phase, `name` or `description`. Did you mean `data`?"),
-    ("data", {"provider": "fiel"}, "found 'fiel' (str), expected one of simulated, file, sample. Did you mean `file`?"),
+    ("data", {"provider": "fiel"}, "found 'fiel' (str), expected one of simulated, file, sample, alpaca, yahoo, alphavantage, polygon. Did you mean `file`?"),
     ("data", {"start": "2023-13-45"}, "section `data`: start: found '2023-13-45', expected a date such as 2024-03-28"),
     ("data", {"start": "2023-01-03", "end": "2022-01-03"}, "start, end: found 2023-01-03 to 2022-01-03, expected a start before the end"),
     ("features", {"features": ["price_zscor"]}, "section `features`: feature `price_zscor` is not registered. Did you mean `price_zscore`?"),
@@ -313,7 +313,8 @@ def test_a_refused_delivery_leaves_the_last_good_one(desk):
     whole = panel().to_parquet()
     desk.store(text=whole[:-9]).refused("cannot be read as Parquet")
     desk.store(panel()).load()
-    assert {t: v["hash"] for t, v in desk.content().items()} == {t: v["hash"] for t, v in good.items()}
+    known = lambda content: {t: v["hash"] for t, v in content.items() if t != "manifest"}     # which notes each load
+    assert known(desk.content()) == known(good)
     assert len(desk.lake.read("bars_1d")) == 320
 
 

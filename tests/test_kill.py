@@ -73,7 +73,7 @@ def lakes(home): return [Lake(p) for p in sorted((home.path/"data"/"lake").iterd
 
 def check_lake(left, right):
     assert left.tables() == right.tables()
-    for table in left.tables():
+    for table in set(left.tables()) - {"manifest"}:     # which notes when each load was
         assert left.fingerprint(table)["hash"] == right.fingerprint(table)["hash"], table
         rows = right.read(table)
         assert not rows.drop(columns="ingested_at", errors="ignore").duplicated().any(), table
