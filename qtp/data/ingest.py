@@ -68,7 +68,7 @@ def _dated(actions, calendar):
 
 # %% ../../nbs/data/08_ingest.ipynb #cb97bc4c
 TABLE_OF = {"1d": "bars_1d", "5min": "bars_5min"}
-MANIFEST = ["table", "at", "source", "adjustment", "mode", "assets", "first", "last", "rows", "appended", "revised", "quarantined", "version", "hash"]
+MANIFEST = ["table", "at", "source", "adjustment", "mode", "asked", "assets", "first", "last", "rows", "appended", "revised", "quarantined", "version", "hash"]
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,24 @@ def ingest(
     macro: Provider | None = None,  # source of macro series, where the bars' own provider has none
     dry_run: bool = False,      # True reads, checks and compares, and writes nothing
     progress=None,              # called with a text, rows so far, rows in all (None if unknown)
+    since=None,                 # first session date to read this time, where earlier ones are stored already; see `refresh_start`
 ) -> IngestReport:              # counts, fingerprints and findings
     """Read, check and store a provider's tables.
 
     Raises `DataError` for bars that cannot be used, `LakeError` for a lake that holds another market.
     """
-    load = _Load(provider, lake, calendar, pd.Timestamp(now), dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), (assets, start, end), macro,
-                 dry_run, progress or (lambda text, rows=0, total=None: None))
+    load = _Load(provider, lake, calendar, pd.Timestamp(now), dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), (assets, start if since is None else since, end),
+                 macro, dry_run, progress or (lambda text, rows=0, total=None: None))
     load.tell(f"reading {provider.name}")
-    for sent in _batches(provider, assets, start, end): load.take(sent)
-    return load.finish("full" if assets is None and start is None and end is None else "part")
+    for sent in _batches(provider, *load.asked): load.take(sent)
+    return load.finish("full" if since is None else "part", _asked(assets, start, end))
+
+
+def _asked(assets, start, end):
+    "What a source was asked for, in words; empty for everything."
+    day = lambda date: f"{pd.Timestamp(date):%Y-%m-%d}"
+    said = (assets and "of " + ",".join(sorted(assets)), start and "from " + day(start), end and "to " + day(end))
+    return " ".join(s for s in said if s)
 
 
 def _batches(provider, assets, start, end):
@@ -143,9 +151,10 @@ class _Load:
             raise ParameterError(f"bar: {provider.name!r} has bars of {provider.bar!r}, the lake stores {list(TABLE_OF)}. "
                                  "Make five-minute bars of shorter ones first (first open, highest high, lowest low, last close, sum of volumes), and declare bar: 5min.")
         self.provider, self.lake, self.calendar, self.now, self.macro = provider, lake, calendar, now, macro
-        self.limits, self.least, self.dry_run, self.tell = limits, least, dry_run, tell
+        self.limits, self.least, self.asked, self.dry_run, self.tell = limits, least, asked, dry_run, tell
         self.table, self.source = TABLE_OF[provider.bar], str(getattr(provider, "path", provider.name))
         self.fresh = not lake.exists(self.table)
+        self.kind = None if self.fresh else lake.newest(self.table, ["source", "adjustment"])
         self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = None, 0, [], [], {}, set(), [], []
         self.held = None if self.fresh or not lake.exists("symbols") else lake.read("symbols")
         self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols())
@@ -153,8 +162,8 @@ class _Load:
 
     def take(self, sent):
         "Check one batch and store what is new in it."
-        if not self.reports: self.total = self.provider.expected_rows()
-        _check_market(self.lake, self.table, sent, self.provider)
+        if not self.reports and not any(self.asked): self.total = self.provider.expected_rows()
+        _check_market(self.lake, self.table, self.kind, sent, self.provider)
         sent = self._named(sent)
         raw = self.provider.adjustment == "raw"
         fewest = self.least if self.fresh and self.provider.bar == "1d" else (1, 1)
@@ -167,7 +176,7 @@ class _Load:
         self.read += len(sent)
         self.reports.append(quality)
 
-    def finish(self, mode):
+    def finish(self, mode, asked):
         "Write what is known only at the end, and report."
         if not self.reports: raise DataError(f"{self.source}: no bars at all, expected at least one batch. Check the dates and assets asked for.")
         self.tell("writing symbols and quarantine", self.read, self.total)
@@ -176,7 +185,7 @@ class _Load:
         aside = [_put_aside(quality.quarantine, self.provider), *[s.quarantine for s in self.sides]]
         self._put("quarantine", _joined_rows(aside), key=["asset_id", "sent", "rule"])
         if isinstance(self.provider, FallbackProvider): self._put("fallbacks", self.provider.records.assign(at=self.now), key=["at"])
-        self._manifest(mode, quality)
+        self._manifest(mode, asked, quality)
         tables = pd.DataFrame([dict(table=t, **counts) for t, counts in self.written.items()])
         bars = self.written[self.table]
         first, last = (f(x) for f, x in zip((min, max), zip(*self.span)))
@@ -243,10 +252,10 @@ class _Load:
         before = self.written.get(table, dict.fromkeys(counts, 0))
         self.written[table] = {k: v if k == "version" else v + before[k] for k, v in counts.items()}
 
-    def _manifest(self, mode, quality):
+    def _manifest(self, mode, asked, quality):
         if self.dry_run: return
         bars = self.written[self.table]
-        rows = [dict(table=t, at=self.now, source=self.source, adjustment=self.provider.adjustment, mode=mode, assets=len(self.assets), first=min(s for s, _ in self.span),
+        rows = [dict(table=t, at=self.now, source=self.source, adjustment=self.provider.adjustment, mode=mode, asked=asked, assets=len(self.assets), first=min(s for s, _ in self.span),
                      last=max(s for _, s in self.span), rows=w["sent"], appended=w["appended"], revised=w["revised"], quarantined=len(quality.quarantine) if w is bars else 0,
                      version=w["version"], hash=self.lake.fingerprint(t)["hash"]) for t, w in self.written.items()]
         self._put("manifest", pd.DataFrame(rows)[MANIFEST], key=["table", "at"])
@@ -255,13 +264,13 @@ class _Load:
 KEYS = {"macro": ["event_time", "series_id"], "options_quotes": ["event_time", "underlying", "root", "expiry", "strike", "right"]}   # where it is not time and asset
 
 # %% ../../nbs/data/08_ingest.ipynb #49b293f0
-def _check_market(lake, table, sent, provider):
+def _check_market(lake, table, held, sent, provider):
     "Refuse to mix markets in one lake."
-    if not lake.exists(table): return
+    if held is None: return
     mine = sent["source"].unique() if "source" in sent else [provider.name]
     kind = lambda s: s if s.startswith("simulated:") else s.split(":")[0]
-    held, family = lake.newest(table, ["source", "adjustment"]), set(provider.name.split("+"))      # a primary and its backups may share a lake
-    for name, theirs, ours in (("source", {kind(s) for s in held["source"]}, {kind(s) for s in mine}), ("adjustment", set(held["adjustment"]), {provider.adjustment})):
+    family = set(provider.name.split("+"))      # a primary and its backups may share a lake
+    for name, theirs, ours in (("source", {kind(s) for s in held["source"]}, {kind(s) for s in mine}), ("adjustment", held["adjustment"], {provider.adjustment})):
         if theirs != ours and not theirs | ours <= family:
             raise LakeError(f"lake {lake.root}, {table}: holds bars with {name} {sorted(theirs)}, found {sorted(ours)}. "
                             "One lake holds one market: choose another folder for this one.")
@@ -354,11 +363,15 @@ def refresh_start(
     lake: Lake,              # filled by `ingest`, or empty
     provider: Provider,      # about to be asked
     calendar: Calendar,      # exchange of the sessions
-    overlap: int = OVERLAP,  # sessions before the last stored one that are asked for again
-) -> pd.Timestamp | None:    # first session date to ask for; None for everything
-    "Where a refresh begins."
+    assets=None,             # names that `ingest` will be asked for; None for all
+    start=None,              # first session date wanted in all; None for no limit
+    end=None,                # last session date wanted; None for no limit
+    overlap: int = OVERLAP,  # sessions before the last stored one that are read again
+) -> pd.Timestamp | None:    # first session date to read; None for everything
+    "Where a refresh begins: near the end of what a finished load of the same source, asked for the same, has brought."
     if not lake.exists("manifest"): return None
     told = lake.read("manifest")
-    done = told[(told["table"] == TABLE_OF[provider.bar]) & (told["source"] == str(getattr(provider, "path", provider.name)))]
+    source = str(getattr(provider, "path", provider.name))
+    done = told[(told["table"] == TABLE_OF[provider.bar]) & (told["source"] == source) & (told["asked"] == _asked(assets, start, end))]
     if not (done["mode"] == "full").any(): return None
     return calendar.date_of(calendar.shift(calendar.last_close(done["last"].max()), 1 - overlap))
