@@ -103,7 +103,7 @@ def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_i
     report = ingest(source, lake, Calendar(), phase.started, max_missing=scope["quality"]["max_missing"], max_bad=max_bad,
                     min_assets=min_assets, min_sessions=min_sessions, macro=open_macro(phase.settings, phase.parameters, phase.started), **asked)
     market = load_market(lake, versions=report.versions, method=dividends, **asked)
-    lake.pin(phase.run_dir.name, market.fingerprints)
+    lake.pin(re.sub(r"[^A-Za-z0-9._-]", "_", f"{phase.run_dir.parent.name}-{phase.run_dir.name}"), market.fingerprints)
     metrics = _metrics(market, top_k_window)
     eligible = select_top_k(metrics, market.members, top_k, top_k_every)
     _leave(phase, report, market, eligible, topk_scores(metrics, market.members, top_k, top_k_every))
