@@ -124,8 +124,9 @@ def ingest(
 
     Raises `DataError` for bars that cannot be used, `LakeError` for a lake that holds another market.
     """
-    load = _Load(provider, lake, calendar, pd.Timestamp(now), dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), (assets, start if since is None else since, end),
-                 macro, dry_run, progress or (lambda text, rows=0, total=None: None))
+    now, first = pd.Timestamp(now), start if since is None else since
+    load = _Load(provider, lake, calendar, now, dict(max_missing=max_missing, max_bad=max_bad), (min_assets, min_sessions), (assets, first, end), macro,
+                 dry_run, progress or (lambda text, rows=0, total=None: None))
     load.tell(f"reading {provider.name}")
     for sent in _batches(provider, *load.asked): load.take(sent)
     return load.finish("full" if since is None else "part", _asked(assets, start, end))
@@ -255,8 +256,9 @@ class _Load:
     def _manifest(self, mode, asked, quality):
         if self.dry_run: return
         bars = self.written[self.table]
-        rows = [dict(table=t, at=self.now, source=self.source, adjustment=self.provider.adjustment, mode=mode, asked=asked, assets=len(self.assets), first=min(s for s, _ in self.span),
-                     last=max(s for _, s in self.span), rows=w["sent"], appended=w["appended"], revised=w["revised"], quarantined=len(quality.quarantine) if w is bars else 0,
+        told = dict(at=self.now, source=self.source, adjustment=self.provider.adjustment, mode=mode, asked=asked, assets=len(self.assets),
+                    first=min(s for s, _ in self.span), last=max(s for _, s in self.span))
+        rows = [dict(told, table=t, rows=w["sent"], appended=w["appended"], revised=w["revised"], quarantined=len(quality.quarantine) if w is bars else 0,
                      version=w["version"], hash=self.lake.fingerprint(t)["hash"]) for t, w in self.written.items()]
         self._put("manifest", pd.DataFrame(rows)[MANIFEST], key=["table", "at"])
 

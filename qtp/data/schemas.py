@@ -141,7 +141,7 @@ TABLES = {
     "quarantine": Table({"asset_id": TEXT, "sent": TEXT, **dict.fromkeys(("open", "high", "low", "close", "volume"), Field("number", nullable=True)),
                          **dict.fromkeys(("rule", "column", "found", "reason", "source"), TEXT)}, ()),
     "fallbacks": Table({**dict.fromkeys(("asset_id", "table", "start", "end", "primary", "used", "reason"), TEXT), "at": INSTANT}, ()),
-    "manifest": Table({"table": WORD, "at": INSTANT, "source": TEXT, "adjustment": ADJUSTMENT, "mode": Field("text", "'full' or 'part'", _one_of("full", "part")),
+    "manifest": Table({"table": WORD, "at": INSTANT, "source": TEXT, "adjustment": ADJUSTMENT, "mode": Field("text", "'full' or 'part'", _one_of("full", "part")), "asked": TEXT,
                        "first": INSTANT, "last": INSTANT, "hash": WORD,
                        **dict.fromkeys(("assets", "rows", "appended", "revised", "quarantined", "version"), Field("whole", "zero or more", lambda c: c >= 0))}, ()),
 }

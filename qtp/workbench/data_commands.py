@@ -54,11 +54,11 @@ def _ingest(file, param, assets, since, until, full, dry_run, fetched):
     data, quality, here, calendar = experiment.sections["data"], experiment.sections["scope"]["quality"], settings(), Calendar()
     now = _instant(fetched)
     source, lake, macro = open_provider(here, data, now), open_lake(here, data), open_macro(here, data, now)
-    start = since or (None if full else refresh_start(lake, source, calendar)) or data["start"] or None
-    names = assets.split(",") if assets else data["assets"] or None
+    asked = assets.split(",") if assets else data["assets"] or None, since or data["start"] or None, until or data["end"] or None
+    again = None if full or since else refresh_start(lake, source, calendar, *asked)
     with row_progress() as progress:
-        report = load(source, lake, calendar, now, names, start, until or data["end"] or None, quality["max_missing"], data["max_bad"], data["min_assets"], data["min_sessions"],
-                      macro, dry_run, progress)
+        report = load(source, lake, calendar, now, *asked, quality["max_missing"], data["max_bad"], data["min_assets"], data["min_sessions"],
+                      macro, dry_run, progress, again)
     return report, lake
 
 
