@@ -696,7 +696,7 @@ def _problem(held, f):
     try: frame = to_frame(pq.read_table(f.path, filesystem=held.fs, partitioning=None, page_checksum_verification=True))
     except (OSError, pa.ArrowException) as e: return f"cannot be read: {_one_line(e)}"
     if content_of(frame) != f.content: return "holds other rows than its name says"
-    if f.first and frame["event_time"].agg(["min", "max"]).tolist() != [pd.to_datetime(t, utc=True) for t in (f.first, f.last)]: return "the log gives it another span of time"
+    if f.first and (frame["event_time"].min(), frame["event_time"].max()) != tuple(pd.to_datetime([f.first, f.last], utc=True)): return "the log gives it another span of time"
     return ""
 
 
