@@ -156,7 +156,7 @@ class _Load:
         self.table, self.source = TABLE_OF[provider.bar], str(getattr(provider, "path", provider.name))
         self.fresh = not lake.exists(self.table)
         self.kind = None if self.fresh else lake.newest(self.table, ["source", "adjustment"])
-        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = None, 0, [], [], {}, set(), [], []
+        self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = None, 0, [], [], {}, set(), [], {}
         self.held = None if self.fresh or not lake.exists("symbols") else lake.read("symbols")
         self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols())
         self.symbols_table, self.listed = self.held, _listed(provider, self.spells, self.sectors, calendar.zone)
@@ -182,8 +182,8 @@ class _Load:
         if not self.reports: raise DataError(f"{self.source}: no bars at all, expected at least one batch. Check the dates and assets asked for.")
         self.tell("writing symbols and quarantine", self.read, self.total)
         if len(self.reports) > 1: self._symbols()
-        quality = _one_report(self.reports, self.sides)
-        aside = [_put_aside(quality.quarantine, self.provider), *[s.quarantine for s in self.sides]]
+        quality = _one_report(self.reports, self.sides, self.table)
+        aside = [_put_aside(quality.quarantine, self.provider), *[s.quarantine for s in self.sides.values()]]
         self._put("quarantine", _joined_rows(aside), key=["asset_id", "sent", "rule"])
         if isinstance(self.provider, FallbackProvider): self._put("fallbacks", self.provider.records.assign(at=self.now), key=["at"])
         self._manifest(mode, asked, quality)
@@ -228,7 +228,7 @@ class _Load:
     def _side(self, table, found):
         "Records of a side table; what was odd about them joins the findings, what was damaged the quarantine."
         self._put(table, found.records.assign(ingested_at=self.now))
-        self.sides.append(found)
+        self.sides[table] = found
 
     def _symbols(self):
         self._resolve()
@@ -347,15 +347,26 @@ def _joined_rows(parts):
     return pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
 
 
-def _one_report(reports, sides):
+def _one_report(reports, sides, table):
     "Findings and quarantine of all batches and side tables; the bars themselves only where there was one batch."
-    if len(reports) == 1 and not sides: return reports[0]
-    findings = _joined_rows([*[r.findings for r in reports], *[s.findings for s in sides]])
+    beside = {name: len(s.records) + len(s.quarantine) for name, s in sides.items()}
+    if len(reports) == 1: one, findings = reports[0], reports[0].findings
+    else: one, findings = _joined_report(reports), _once(_joined_rows([r.findings for r in reports]))
+    if not sides: return replace(one, findings=findings)
+    findings = _joined_rows([findings.assign(table=table), *[s.findings.assign(table=name) for name, s in sides.items()]])
+    return replace(one, findings=findings.sort_values("severity", kind="stable", key=lambda s: s.map({"error": 0, "warning": 1, "info": 2}), ignore_index=True), beside=beside)
+
+
+def _joined_report(reports):
+    return QualityReport(reports[0].clean[:0], _joined_rows([r.quarantine for r in reports]), reports[0].findings[:0], _joined_rows([r.marks for r in reports]),
+                         reports[0].extended[:0], stored=sum(r.rows - len(r.quarantine) for r in reports))
+
+
+def _once(findings):
+    "One finding an asset and rule, whatever the number of batches."
     rest = {c: "first" for c in FINDINGS if c not in ("severity", "rule", "asset_id", "count")}
-    once = findings.sort_values("first", kind="stable").groupby(["severity", "rule", "asset_id"], as_index=False, sort=False).agg(rest | {"count": "sum"})[FINDINGS]
-    if len(reports) == 1: return replace(reports[0], findings=once)
-    return QualityReport(reports[0].clean[:0], _joined_rows([r.quarantine for r in reports]), once, _joined_rows([r.marks for r in reports]), reports[0].extended[:0],
-                         stored=sum(r.rows - len(r.quarantine) for r in reports))
+    return findings.sort_values("first", kind="stable").groupby(["severity", "rule", "asset_id"], as_index=False, sort=False).agg(rest | {"count": "sum"})[FINDINGS]
+
 
 # %% ../../nbs/data/08_ingest.ipynb #763ce4a7
 OVERLAP = 5    # sessions read again, since vendors correct the last days

@@ -837,6 +837,7 @@ class QualityReport:
     marks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MARKS))   # every offending row or hole: rule, asset_id, event_time, row, count, found
     extended: pd.DataFrame = field(default_factory=pd.DataFrame)   # clean bars before the open and after the close, like `clean`
     stored: int = 0           # clean bars that went on already and are not held here, where a large table came in batches
+    beside: dict = field(default_factory=dict)   # side table -> rows checked; its findings stand among these, with its name in a column `table`
 
     @property
     def rows(self) -> int:
@@ -849,11 +850,13 @@ class QualityReport:
         return self.findings[self.findings["severity"] == "error"]
 
     def summary(self) -> pd.DataFrame:
-        "Assets and rows by rule, gravest first, and rows a million checked."
-        groups = self.findings.groupby(["severity", "rule"], sort=True)
+        "Assets and rows by rule, gravest first, and rows a million checked of the same table."
+        found = self.findings if self.beside else self.findings.assign(table="")
+        groups = found.groupby(["severity", "table", "rule"], sort=True)
         told = groups.agg(assets=("asset_id", "nunique"), count=("count", "sum"), first=("first", "min"), remedy=("remedy", "first")).reset_index()
-        told = told.assign(a_million=(1e6 * told["count"] / max(self.rows, 1)).round(1)).sort_values(["severity", "count"], key=_gravity, kind="stable", ignore_index=True)
-        return told[["severity", "rule", "assets", "count", "a_million", "first", "remedy"]]
+        rows = told["table"].map(lambda table: max(self.beside.get(table, self.rows), 1)).astype(float)
+        told = told.assign(a_million=(1e6 * told["count"] / rows).round(1)).sort_values(["severity", "count"], key=_gravity, kind="stable", ignore_index=True)
+        return told[["severity", *(["table"] if self.beside else []), "rule", "assets", "count", "a_million", "first", "remedy"]]
 
     def _repr_html_(self):
         apart = f", {len(self.extended):,} of extended hours" if len(self.extended) else ""
