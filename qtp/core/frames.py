@@ -135,14 +135,14 @@ def asof_join(
     unit = "ns" if "ns" in (asked["timestamp"].dtype.unit, records["timestamp"].dtype.unit) else "us"
     t, oldest = _ticks(asked["timestamp"], unit), None if max_age is None else pd.Timedelta(max_age) // pd.Timedelta(1, unit)
     group, names = pd.factorize(records[by], sort=True) if by else (np.zeros(len(records), int), pd.Index([""]))
-    every, in_time = bool(by) and not long, _increasing(t)         # every series at every instant, or each row its own
+    every, in_time, asking = bool(by) and not long, _increasing(t), None     # every series at every instant, or each row its own
+    if by and long: asking, group = _renumbered(asked[by], group, names)
     found = _counting(records, group, unit, by, in_time and not every)
     values = records.drop(columns=series).rename(columns={"timestamp": "known_at"})
     index = asked.index if long else pd.MultiIndex.from_product([names, stamps], names=[by, "timestamp"]) if by else stamps.rename("timestamp")
     if every: t, asking = np.tile(t, len(names)), np.repeat(np.arange(len(names)), len(t))
-    else: asking = _codes(asked[by], names) if by else None
     if in_time and (long if by else FEW*len(records) > len(t)): return _merged(t, asking, values, *found, oldest).set_axis(index)
-    return _looked_up(t, asking, len(names), values, *found, oldest).set_axis(index)
+    return _looked_up(t, asking, values, *found, oldest).set_axis(index)
 
 
 def _check_series(asked, records, by, long):
@@ -157,10 +157,11 @@ def _ticks(stamps, unit):
     return (index if index.unit == unit else index.as_unit(unit)).asi8
 
 
-def _codes(column, names):
-    "Number of each row's series; -1 where there is none of that name."
-    code, found = pd.factorize(column)
-    return np.append(pd.Index(names).get_indexer(found), -1)[code]
+def _renumbered(column, group, names):
+    "Numbers of the series that rows ask for, and of the series of each record in the same count; series that nobody asks for come last."
+    asking, found = pd.factorize(column)
+    number = pd.Index(found).get_indexer(names)
+    return asking, np.where(number < 0, len(found) + np.arange(len(names)), number)[group]
 
 
 def _increasing(values, within=None):
@@ -202,11 +203,11 @@ def _merged(t, asking, values, rows, known, group, oldest):
     return pd.merge_asof(left, right.assign(__series=group), on="__t", by="__series", tolerance=oldest).drop(columns=["__t", "__series"])
 
 
-def _looked_up(t, asking, n_series, values, rows, known, group, oldest):
+def _looked_up(t, asking, values, rows, known, group, oldest):
     "Answers to rows in any order: one search a series."
-    order = None if asking is None or _increasing(asking) else np.argsort((asking + 1).astype(np.min_scalar_type(n_series)), kind="stable")
+    order = None if asking is None or _increasing(asking) else np.argsort(asking.astype(np.min_scalar_type(asking.max())), kind="stable")
     if order is not None: t, asking = t[order], asking[order]
-    at = _search(t, known, 0, len(known)) if asking is None else _by_series(t, asking, n_series, known, group)
+    at = _search(t, known, 0, len(known)) if asking is None else _by_series(t, asking, known, group)
     if oldest is not None and len(known): at = np.where(t - known[at] > oldest, -1, at)
     if rows is not None: at = np.where(at < 0, -1, rows[at])
     if order is not None: at = _scattered(at, order)
@@ -222,10 +223,9 @@ def _taken(column, at, lost):
     return out
 
 
-def _by_series(t, asking, n_series, known, group):
-    low, start = (np.searchsorted(x, np.arange(n_series + 1)) for x in (asking, group))
-    found = (_search(t[a:b], known, i, j) for a, b, i, j in zip(low, low[1:], start, start[1:]))
-    return np.concatenate([np.full(low[0], -1), *found])
+def _by_series(t, asking, known, group):
+    low, start = (np.searchsorted(x, np.arange(asking.max(initial=-1) + 2)) for x in (asking, group))
+    return np.concatenate([np.zeros(0, int), *(_search(t[a:b], known, i, j) for a, b, i, j in zip(low, low[1:], start, start[1:]))])
 
 
 def _scattered(values, order):
