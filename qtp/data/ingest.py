@@ -171,6 +171,7 @@ class _Load:
         self.tell(f"checking {len(sent):,} bars", self.read, self.total)
         quality = check_bars(sent, self.calendar, self.now, self.provider.adjustment, self.provider.stamp, self.provider.zone, self.provider.bar,
                              self._actions() if raw else None, **self.limits, min_assets=fewest[0], min_sessions=fewest[1], source=self.source)
+        if not self.span: _check_prices(quality.clean, sent, self.source)
         if not self.reports: self._sides()
         self.tell(f"writing {len(quality.clean):,} bars", self.read, self.total)
         self._bars(quality)
@@ -276,6 +277,14 @@ def _check_market(lake, table, held, sent, provider):
         if theirs != ours and not theirs | ours <= family:
             raise LakeError(f"lake {lake.root}, {table}: holds bars with {name} {sorted(theirs)}, found {sorted(ours)}. "
                             "One lake holds one market: choose another folder for this one.")
+
+
+def _check_prices(clean, sent, source):
+    "Refuse a delivery of nothing but halts."
+    if clean["close"].notna().any(): return
+    first = sent.iloc[0]
+    raise DataError(f"{source}: none of {len(sent):,} bars has a price in regular hours (first: asset {first['asset_id']}, {first['timestamp']}), expected at least one. "
+                    "Check the column names, or download it again.")
 
 
 def _known_days(sent, provider):

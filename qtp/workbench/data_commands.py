@@ -54,12 +54,19 @@ def _ingest(file, param, assets, since, until, full, dry_run, fetched):
     data, quality, here, calendar = experiment.sections["data"], experiment.sections["scope"]["quality"], settings(), Calendar()
     now = _instant(fetched)
     source, lake, macro = open_provider(here, data, now), open_lake(here, data), open_macro(here, data, now)
-    asked = assets.split(",") if assets else data["assets"] or None, since or data["start"] or None, until or data["end"] or None
+    asked = _names(assets) or data["assets"] or None, since or data["start"] or None, until or data["end"] or None
     again = None if full or since else refresh_start(lake, source, calendar, *asked)
     with row_progress() as progress:
         report = load(source, lake, calendar, now, *asked, quality["max_missing"], data["max_bad"], data["min_assets"], data["min_sessions"],
                       macro, dry_run, progress, again)
     return report, lake
+
+
+def _names(text):
+    from qtp.core.errors import ParameterError
+    names = [name.strip() for name in text.split(",")] if text else []
+    if all(names): return names
+    raise ParameterError(f"--assets: found {text!r}, expected names between commas, such as AAPL,MSFT.")
 
 
 def _instant(text):
