@@ -106,7 +106,7 @@ def declared(
 
 # %% ../../nbs/data/05_providers.ipynb #42ec67e2
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
-_TEXT = ("timestamp", "asset_id", "reason", "sector", "sub_industry", "as_of", "kind")
+_TEXT = ("timestamp", "asset_id", "reason", "sector", "sub_industry", "as_of", "kind", "source")
 _BLANK = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-"]
 
 
@@ -321,10 +321,18 @@ def _one_file(path, columns, zone, where=None):
     named = columns.get("asset_id") == FILE_NAME
     if named: columns.pop("asset_id")
     needed = [c for c in BAR_COLUMNS if not (named and c == "asset_id")]
-    frame = read_table(path, columns, needed, ["adj_close"], where)
+    frame = read_table(path, columns, needed, ["adj_close", "source"], where)
     if named: frame.insert(1, "asset_id", path.name.split(".csv")[0].removesuffix(".parquet"))
     frame = frame.assign(timestamp=read_stamps(frame["timestamp"], path, zone), asset_id=_names(frame["asset_id"], path))
-    return read_numbers(frame, [*PRICES, "volume", "adj_close"], path).assign(source=f"file:{path.name}")
+    return read_numbers(frame, [*PRICES, "volume", "adj_close"], path).assign(source=_sources(frame, path))
+
+
+def _sources(frame, path):
+    "The file, and whom it names itself row by row."
+    file = f"file:{path.name}"
+    if "source" not in frame: return file
+    said = frame["source"].astype("str").fillna("").astype("category")
+    return said.cat.rename_categories([f"{file}, {s}" if s else file for s in said.cat.categories]).astype("str")
 
 
 def _names(column, path):
