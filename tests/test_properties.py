@@ -225,14 +225,20 @@ def test_factors_are_what_a_holder_has(seed, actions, method, vintage, halts):
     for c in ("split_factor", "tr_factor"): np.testing.assert_allclose(found[c], expected[c], rtol=1e-9)
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 10**6), ACTIONS, st.integers(0, len(CLOSES) - 1), st.sampled_from(["vendor", "previous_close"]))
-def test_no_later_action_changes_an_earlier_row(seed, actions, cut, method):
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), ACTIONS, st.integers(0, len(CLOSES) - 1), st.sampled_from(["vendor", "previous_close"]),
+       st.lists(st.tuples(st.integers(0, 5), st.integers(0, len(CLOSES) - 1)), max_size=4))
+def test_no_later_action_changes_an_earlier_row(seed, actions, cut, method, corrections):
     bars, t = traded(seed, actions), CLOSES[cut]
     known = stamped(actions, bars)
+    if known is not None:
+        changed = [known.iloc[[i]].assign(timestamp=CLOSES[day] + pd.Timedelta("1h"), split_ratio=2.0, cash_dividend=0.1) for i, day in corrections if i < len(known)]
+        known = pd.concat([known, *changed]).drop_duplicates(["asset_id", "effective", "timestamp"])
     whole = adjust(bars, known, CLOSES[-1], method)
     for world in (known, None if known is None else known[known["timestamp"] <= t], None if known is None else known[(known["timestamp"] <= t) & (known["effective"] <= t)]):
         pd.testing.assert_frame_equal(adjust(bars[bars["timestamp"] <= t], world, t, method), whole[whole["event_time"] <= t].reset_index(drop=True))
+    then = adjust(bars, known, t, method, vintage="latest")                       # what was the latest at a bar is what that bar saw
+    for c in ("split_factor", "tr_factor"): np.testing.assert_allclose(then[c][then["event_time"] == t], whole[c][whole["event_time"] == t], rtol=1e-9)
 
 
 @settings(max_examples=30)

@@ -51,15 +51,16 @@ def adjust(
 
 # %% ../../nbs/data/03_adjust.ipynb #d4a7e0b0
 def _acting(actions, t, vintage):
-    "Actions known by `t` with the instant from which they act, in order."
+    "Actions known by `t` with the instant from which they act, in order: every version on which a bar was seen, or the last one only."
     if actions is None or actions.empty: return pd.DataFrame(columns=[*ACTION_COLUMNS, "kind", "acts"])
     missing = sorted(set(ACTION_COLUMNS) - set(actions.columns))
     if missing: raise DataError(f"actions: columns {missing} are missing, found {sorted(actions.columns)}.")
     _check_possible(actions)
     _check_one_row(actions)
-    known = asof(actions if "kind" in actions else actions.assign(kind=""), t, key=["effective", "asset_id"])
+    known = asof(actions if "kind" in actions else actions.assign(kind=""), t, key=["effective", "asset_id"] + ["timestamp"]*(vintage == "first"))
     acts = known["effective"] if vintage == "latest" else known[["timestamp", "effective"]].max(axis=1)
-    return known.assign(acts=acts)[acts <= t].sort_values(["acts", "effective"], kind="stable", ignore_index=True)
+    seen = known.assign(acts=acts)[acts <= t].sort_values(["acts", "effective", "timestamp"], kind="stable")
+    return seen.drop_duplicates(["asset_id", "effective", "acts"], keep="last", ignore_index=True)       # before its ex-session only the last version counts
 
 
 def _check_possible(actions):
@@ -81,6 +82,7 @@ def _check_source(acting, adjustment, amounts):
     "Refuse what a source has already put into its prices, and cash on an unknown share count."
     if adjustment == "raw" and amounts == "source": raise ParameterError("amounts: 'source' speaks of split-adjusted prices, found adjustment 'raw'. Leave it out.")
     if adjustment == "raw": return
+    acting = acting[(acting["split_ratio"] != 1) | (acting["cash_dividend"] > 0)]
     twice = acting if adjustment == "split_dividend" else acting[acting["split_ratio"] != 1]
     if len(twice):
         first = twice.iloc[0]
@@ -95,10 +97,12 @@ def _check_source(acting, adjustment, amounts):
 # %% ../../nbs/data/03_adjust.ipynb #d4a7e0b1
 def _factors(code, time, close, acting, assets, method):
     "Split and total-return factor of bars, one row a bar, sorted by asset and time."
-    events = _on_bars(code, time, acting, assets)
+    states = _paid(_states(_on_bars(code, time, acting, assets)), code, close)
+    change = lambda value: value / value.groupby(states["ex"]).shift().fillna(1.0)            # by which a correction replaces what it corrects
     running = lambda at, ratio: pd.Series(_multiplied(len(code), at, ratio)).groupby(code).cumprod().to_numpy()
-    split = running(events["at"], events["share"])
-    return split, split * running(*_growth(_paid(events, code, close), code, close, split, method))
+    split = running(states["at"], change(states["share"]))
+    at, growth = _growth(states, code, close, split, method)
+    return split, split * running(at, change(growth))
 
 
 def _multiplied(n, at, ratio):
@@ -124,36 +128,40 @@ def _is_spinoff(actions):
     return np.array(["spinoff" in k and "split" not in k for k in kinds], bool)
 
 
+def _states(events):
+    "What is known of each ex-session whenever something about it becomes known: its actions in their last version."
+    moments = events[["ex", "at"]].drop_duplicates().rename(columns={"at": "moment"})
+    told = events.merge(moments, on="ex")
+    told = told[told["at"] <= told["moment"]].sort_values(["ex", "moment", "effective", "at"], kind="stable")
+    return told.drop_duplicates(["ex", "moment", "effective"], keep="last").assign(at=lambda x: x["moment"])
+
+
 def _paid(events, code, close):
-    "What acts on one bar and was paid on one ex-session, a share of that session, and the close before it on the same share count."
-    events = events.sort_values(["at", "ex", "effective"], kind="stable")
-    group = events.groupby(["at", "ex"])["share"]
+    "Splits and payments of each ex-session as known from a bar on: new shares for one, cash a new share, the close before on the same share count."
+    group = events.groupby(["ex", "at"])["share"]
     events = events.assign(cash=events["cash_dividend"].astype(float) * group.cumprod() / group.transform("prod"))     # cash is a share of its own ex-session
-    paid = events.groupby(["at", "ex"], as_index=False).agg(cash=("cash", "sum"), share=("share", "prod"), price_ratio=("price_ratio", "prod"),
+    paid = events.groupby(["ex", "at"], as_index=False).agg(cash=("cash", "sum"), share=("share", "prod"), price_ratio=("price_ratio", "prod"),
                                                             asset_id=("asset_id", "first"), effective=("effective", "first"))
     seen = np.append(np.maximum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), -1)), -1)      # the last bar with a close, up to each
-    before, ex = seen[paid["ex"].to_numpy(int) - 1], paid["ex"].to_numpy(int)
-    held = before >= 0
-    held[held] = code[before[held]] == code[ex[held]]
-    paid = paid[held].assign(before=close[before[held]] / paid["share"].to_numpy()[held])
-    paid["cash"] += np.where(paid["price_ratio"] != 1, paid["before"] * (1 - 1/paid["price_ratio"]), 0.0)
-    return paid[paid["cash"] > 0]
+    ex = paid["ex"].to_numpy(int)
+    last = seen[ex - 1]
+    before = np.where((last >= 0) & (code[last] == code[ex]), close[last], np.nan) / paid["share"]
+    return paid.assign(before=before, cash=paid["cash"] + np.where(paid["price_ratio"] != 1, before * (1 - 1/paid["price_ratio"]), 0.0))
 
 
-def _growth(paid, code, close, split, method):
-    "Bars from which on payments count as reinvested, and how many shares one becomes."
-    at, ex, cash, before = (paid[c].to_numpy(t) for c, t in (("at", int), ("ex", int), ("cash", float), ("before", float)))
-    if (low := cash >= before).any():
-        first = paid[low].iloc[0]
+def _growth(states, code, close, split, method):
+    "Bars from which on payments count as reinvested, and how many shares one becomes; nothing where nobody can have held."
+    at, ex = (states[c].to_numpy(int) for c in ("at", "ex"))
+    if (low := states["cash"] >= states["before"]).any():
+        first = states[low].iloc[0]
         raise DataError(f"actions, asset {first.asset_id}: effective {first.effective:%Y-%m-%d}, {first.cash:g} USD a share is not below the previous close of {first.before:.2f} "
-                        f"({low.sum()} of {len(paid)} payments). Check units: USD per share as paid.")
-    if method == "previous_close": return at, before / (before - cash)
+                        f"({low.sum()} of {len(states)} payments). Check units: USD per share as paid.")
+    if method == "previous_close": return at, (states["before"] / (states["before"] - states["cash"])).fillna(1.0)
     after = np.minimum.accumulate(np.where(np.isfinite(close), np.arange(len(close)), len(close))[::-1])[::-1][ex]        # the first bar with a close, from the ex-session on
-    found = after < len(close)
-    found[found] = code[after[found]] == code[ex[found]]
-    at, ex, after, cash = at[found], ex[found], after[found], cash[found]
-    price = close[after] * np.where(at == ex, split[after] / split[ex], 1.0)
-    return np.maximum(at, after), (price + cash) / price
+    found = (after < len(close)) & (code[np.minimum(after, len(close) - 1)] == code[ex])
+    after = np.where(found, after, ex)
+    price = pd.Series(close[after] * np.where(at == ex, split[after] / split[ex], 1.0), states.index)
+    return np.maximum(at, after), ((price + states["cash"]) / price).where(found & states["before"].notna(), 1.0)
 
 # %% ../../nbs/data/03_adjust.ipynb #71419af4
 PRICES = ["open", "high", "low", "close"]
@@ -213,7 +221,7 @@ def _dividends(actions, raw, index, assets, calendar, vintage):
     "Cash a forward share in the row of its ex-session, the value of what was spun off included."
     out, factor = np.zeros((len(index), len(assets))), raw["split_factor"]
     if actions is None or actions.empty: return out
-    acting = _acting(actions, index[-1], vintage)
+    acting = _acting(actions, index[-1], vintage).drop_duplicates(["asset_id", "effective"])       # what was paid as first told; nobody pays a correction
     acting = acting[acting["asset_id"].isin(assets) & (acting["effective"] >= calendar.open_of(index[0]))]
     cols, ratio, spun = assets.get_indexer(acting["asset_id"]), acting["split_ratio"].to_numpy(float), _is_spinoff(acting)
     at, ex = (index.searchsorted(pd.DatetimeIndex(acting[c])) for c in ("acts", "effective"))
