@@ -136,9 +136,10 @@ ROW_RULES = {              # rule: what was expected, what to do
     "price": ("a finite price above zero", "Correct the price at the source."),
     "ohlc": ("low <= open, close <= high", "Correct the bar at the source."),
     "volume": ("a volume of zero or more", "Correct the volume at the source."),
+    "shifted": ("days at the exchange's hours", "Their days are as long as a session and begin hours away from it, as in another zone: name the zone that the source means."),
     "zone": ("a bar of regular hours, where one is missing", "It stands four or five hours early, where a wrong zone would put it: stamp the bar again."),
 }
-GRAVE = ("future", "early", "conflict", "copied", "zone")   # a person should look: time is wrong, or rows contradict each other
+GRAVE = ("future", "early", "conflict", "copied", "shifted", "zone")   # a person should look: time is wrong, or rows contradict each other
 NAT, DAY = np.iinfo(np.int64).min, 86_400_000_000   # no stamp, and a day, in microseconds
 
 
@@ -892,6 +893,7 @@ def check_bars(
     bars, now = bars.reset_index(drop=True), pd.Timestamp(now)
     stamped, rows, in_order = _sorted(_stamped(bars, calendar, stamp, zone, bar, source))
     faults = _row_faults(stamped, rows, now, bar, thresholds)
+    faults = _join_faults(faults, _shifted(stamped, rows, faults, calendar, bar))
     faults = _join_faults(faults, _slipped(stamped, rows, faults, calendar, bar, thresholds))
     marks, late = _marks(stamped, rows, faults, calendar, adjustment, bar, actions, max_missing, thresholds, other)
     if len(late):                                                                  # whole sessions of a later date: look at what is left
@@ -956,6 +958,26 @@ def _marks(stamped, rows, faults, calendar, adjustment, bar, actions, max_missin
         marks, late = history_faults(good, calendar, adjustment, actions, max_missing, damaged, thresholds, other), []
     else: marks, late = _intraday_faults(good, rows if whole else rows.take(at), calendar, adjustment, bar, actions, max_missing, thresholds)
     return marks.assign(row=np.append(at, -1)[marks["row"].to_numpy(int)]), at[late] if len(late) else []
+
+
+DAWN, HALF_HOUR = 7 * 3_600_000_000, 1_800_000_000   # before the open a day's bars may begin; by multiples of it zones differ
+
+
+def _shifted(stamped, rows, faults, calendar, bar):
+    "Bars of assets that trade as long as a session, half an hour or more away from it, on most of their days."
+    at = np.flatnonzero(_fine(rows, faults)) if _apart(stamped).any() else []
+    if not len(at): return pd.DataFrame({"rule": [], "column": []})
+    code, event, length = rows.code[at], rows.event[at], _length(bar)
+    ends = pd.DatetimeIndex([event.min() * 1000, event.max() * 1000], tz="UTC").tz_convert(calendar.zone).tz_localize(None).normalize()
+    stamps = calendar.close_of(calendar.sessions(*ends))
+    opens, closes = _micros(calendar.open_of(stamps)), _micros(stamps)
+    key = code * len(opens) + np.searchsorted(opens - DAWN, event, side="right") - 1
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    day, early, late = key[first] % len(opens), event[first], event[np.append(first[1:], len(key)) - 1]
+    away = early - opens[day] - length
+    odd = (late - early == closes[day] - opens[day] - length) & (away != 0) & (away % HALF_HOUR == 0)
+    liars = pd.Series(odd).groupby(key[first] // len(opens)).mean().loc[lambda share: share > 0.5].index
+    return pd.DataFrame({"rule": "shifted", "column": "timestamp"}, index=at[np.isin(code, liars)])
 
 
 SLIPS = (4, 5)             # hours between New York and UTC, in summer and in winter
