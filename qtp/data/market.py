@@ -94,7 +94,7 @@ def _members(events, listing, close):
     "Members with a recent price, and a note on members without any bar."
     if events.empty: return listing, ("No membership table: a name is a member while it has bars, so names absent from the source are absent from history (survivorship).",)
     bare = listing.columns[listing.any()].difference(close.columns)
-    note = (f"{len(bare)} of {int(listing.any().sum())} members have no bars: {', '.join(bare[:5])}{', ...' if len(bare) > 5 else ''}.",) if len(bare) else ()
+    note = (f"{len(bare)} of {int(listing.any().sum())} members have no bars: {', '.join(bare[:5])}{f' and {len(bare) - 5} more' if len(bare) > 5 else ''}.",) if len(bare) else ()
     return listing.reindex(columns=close.columns, fill_value=False) & listed_members(close), note
 
 
