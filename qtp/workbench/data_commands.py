@@ -48,7 +48,7 @@ def _ingest(file, param, assets, since, until, full, dry_run, fetched):
     from qtp.data.calendar import Calendar
     from qtp.data.ingest import ingest as load
     from qtp.data.ingest import refresh_start
-    from qtp.phases.data import open_lake, open_macro, open_provider
+    from qtp.workbench.dataset import open_lake, open_macro, open_provider
     from qtp.workbench.experiment import load_experiment
     experiment = load_experiment(file, tuple(param or ()))
     data, quality, here, calendar = experiment.sections["data"], experiment.sections["scope"]["quality"], settings(), Calendar()
@@ -114,7 +114,7 @@ def _compare(sources, asset, since, until, plot, here):
 
 def _source(name, here):
     from qtp.data.sources import make_provider
-    from qtp.phases.data import open_provider
+    from qtp.workbench.dataset import open_provider
     from qtp.workbench.experiment import load_experiment
     now = _instant(None)
     if not name.endswith((".yaml", ".yml")): return make_provider(name, here, now)
