@@ -1,6 +1,7 @@
 """Causal split and total-return factors beside facts and the vendor's own adjusted close, on real bars as traded.
 
-DIR holds `bars.parquet` (timestamp, asset_id, close, adj_close, source) and `corporate_actions.parquet` (asset_id, ex_date, split_ratio, cash_dividend, source).
+DIR/daily_long holds `bars.parquet` (timestamp, asset_id, close, adj_close, source) and `corporate_actions.parquet` (asset_id, ex_date, split_ratio,
+cash_dividend, source).
 Three checks: splits known from company announcements, no later split in any earlier row, and `close x tr_factor` under the vendor's method beside `adj_close`.
 The vendor's level is that of each download, so a constant is allowed for every stretch of one asset and source; and a vendor is compared on the actions that
 it sent itself, since its adj_close knows no others.
@@ -23,11 +24,11 @@ SPLITS = [("AAPL", "1987-06-16", 2), ("AAPL", "2000-06-21", 2), ("AAPL", "2005-0
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with bars.parquet and corporate_actions.parquet")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds daily_long/")
     asked, calendar = parser.parse_args(), Calendar()
-    bars = calendar.stamp(pd.read_parquet(asked.data/"bars.parquet"), "session", strict=False)
+    bars = calendar.stamp(pd.read_parquet(asked.data/"daily_long"/"bars.parquet"), "session", strict=False)
     off, bars = bars[bars["event_time"].isna()], bars[bars["event_time"].notna()]
-    actions = pd.read_parquet(asked.data/"corporate_actions.parquet")
+    actions = pd.read_parquet(asked.data/"daily_long"/"corporate_actions.parquet")
     actions = actions.assign(effective=calendar.open_on(actions["ex_date"])).assign(timestamp=lambda a: a["effective"])
     last, started = bars["event_time"].max(), time.perf_counter()
     adjusted = {m: adjust(bars, actions, last, m) for m in ("vendor", "previous_close")}
