@@ -46,6 +46,7 @@ def show_panel(
     from rich.console import Console
     from rich.panel import Panel
     from rich.text import Text
+    sys.stdout.flush()                                  # in a log, what came before stands before
     Console(stderr=True).print(Panel(Text(text), title=title, title_align="left", border_style=colour))
 
 # %% ../../nbs/workbench/07a_console.ipynb #f8792628
