@@ -161,6 +161,9 @@ def _lakes(dataset):
     return [(dataset, found[dataset])]
 
 
+def _count(n, noun): return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 @lake_app.command()
 def history(dataset: Dataset, table: Annotated[str, typer.Argument(metavar="TABLE")]):
     "The commits of one table: when, what, how many rows, from where, and the content's hash."
@@ -187,7 +190,7 @@ def rewrite(dataset: Dataset, table: Annotated[str, typer.Argument(metavar="TABL
     "Join the files of every partition of a table into one sorted file each; the content stays."
     with refusals("ask again; a partition is rewritten whole or not at all."):
         (_, held), = _lakes(dataset)
-        for part in held.parts(table): print(f"{part or table}: {held.rewrite(table, part)} files")
+        for part in held.parts(table): print(f"{part or table}: {_count(held.rewrite(table, part), 'file')}")
 
 
 @lake_app.command()
@@ -197,7 +200,7 @@ def vacuum(
 ):
     "Remove files that neither the newest version nor a pinned one needs."
     with refusals("ask again."):
-        for name, held in _lakes(dataset): print(f"{name}: {len(held.vacuum(older_than=older_than))} files removed")
+        for name, held in _lakes(dataset): print(f"{name}: {_count(len(held.vacuum(older_than=older_than)), 'file')} removed")
 
 
 @lake_app.command()
@@ -207,12 +210,17 @@ def pins(
 ):
     "Runs that hold versions readable; vacuum respects them."
     with refusals("ask again."):
-        if drop:
-            for _, held in _lakes(dataset):
-                if dataset or drop in held.pins(): held.unpin(drop)
+        if drop: _drop_pin(drop, [held for _, held in _lakes(dataset)])
         import pandas as pd
         rows = [dict(dataset=name, pin=pin, **versions) for name, held in _lakes(dataset) for pin, versions in held.pins().items()]
         show_table(pd.DataFrame(rows)) if rows else print("no pins")
+
+
+def _drop_pin(name, lakes):
+    from qtp.core.errors import LakeError, nearest
+    holders = [held for held in lakes if name in held.pins()]
+    if not holders: raise LakeError(f"no pin {name!r}. {nearest(name, sorted({pin for held in lakes for pin in held.pins()}))}")
+    for held in holders: held.unpin(name)
 
 
 @lake_app.command()
