@@ -648,7 +648,8 @@ def _overlap(held, frame):
 def _news(held, frame):
     "Records to add, and how many of them revise a stored key."
     stored = _overlap(held, frame)
-    fresh = new_records(stored, frame, held.key)
+    try: fresh = new_records(stored, frame, held.key)
+    except LakeError as e: raise LakeError(f"{held.name}: {e}") from None
     return fresh, _revised(stored, fresh, held.key)
 
 

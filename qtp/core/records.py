@@ -266,7 +266,7 @@ def _value_hashes(frame, key=None):
 def _check_twice(rows, values, key, n):
     twice = values.duplicated(["key", "timestamp"])
     if not twice.any(): return
-    first = rows.loc[twice, ["timestamp", *key]].iloc[0].to_dict()
+    first = _named(rows.loc[twice, ["timestamp", *key]].iloc[0])
     raise LakeError(f"{first}: two different records with one key and one knowledge time ({twice.sum()} of {n} rows). "
                     "Keep one, or stamp the correction later.")
 
@@ -304,7 +304,7 @@ def _stamp_revisions(frame, old, last, key):
     revised = last & old["timestamp"].notna() & (frame["timestamp"] <= old["timestamp"])
     if not revised.any(): return frame
     if "ingested_at" not in frame or (frame["ingested_at"] <= old["timestamp"])[revised].any():
-        first = frame.loc[revised, key].iloc[0].to_dict()
+        first = _named(frame.loc[revised, key].iloc[0])
         raise LakeError(f"{first}: other values than stored, and no `ingested_at` later than the stored `timestamp` from which they are known "
                         f"({revised.sum()} of {len(frame)} rows). Add `ingested_at`, the instant of this fetch.")
     if "ingested_at" in old: _check_order(frame[revised], old[revised], key)
@@ -312,9 +312,15 @@ def _stamp_revisions(frame, old, last, key):
     return frame.assign(timestamp=stamp)
 
 
+def _named(record):
+    "A record's key in words."
+    said = {k: f"{v:%Y-%m-%d %H:%M} UTC" if isinstance(v, pd.Timestamp) else v for k, v in record.items()}
+    return ", ".join(f"{k} {said[k]}" for k in sorted(said, key=lambda k: k in ("event_time", "timestamp")))
+
+
 def _check_order(frame, old, key):
     early = frame["ingested_at"] < old["ingested_at"]
     if not early.any(): return
-    first, at = frame.loc[early, key].iloc[0].to_dict(), old.loc[early, "ingested_at"].iloc[0]
+    first, at = _named(frame.loc[early, key].iloc[0]), old.loc[early, "ingested_at"].iloc[0]
     raise LakeError(f"{first}: fetched {frame.loc[early, 'ingested_at'].iloc[0]:%Y-%m-%d %H:%M} UTC, with other values than were fetched later, {at:%Y-%m-%d %H:%M} UTC, and are "
                     f"stored ({early.sum()} of {len(frame)} revisions). What was known when can only be told in order: load the older fetch first, into an empty table.")
