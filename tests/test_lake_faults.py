@@ -142,7 +142,7 @@ def sweep(lake):
 def kill_ingest(folder, assets, start, kills, seed=SEED, tell=print):
     """Kill an ingestion at random instants, and go on a day later each time; what became of it.
 
-    One that ends before its instant makes room for a new lake, until there were so many kills.
+    A lake is left to finish after three kills, if it has not before; then comes a new one, until there were so many.
     """
     rng, whole, lakes, found, began = random.Random(seed), Lake(folder/"whole"), [], dict(kills=0, versions=0, orphans=0), time.monotonic()
     Process(do_ingest, folder/"warm", assets, start, NOW).wait()
@@ -150,10 +150,10 @@ def kill_ingest(folder, assets, start, kills, seed=SEED, tell=print):
     tell(f"left alone: {rows:,} rows in {took:.1f} s")
     while found["kills"] < kills:
         lakes.append(lake := Lake(folder/f"lake{len(lakes)}"))
-        now, before, killed = NOW, 0, True
+        now, before, killed, last = NOW, 0, True, min(kills, found["kills"] + 3)
         while killed:
             process, at = Process(do_ingest, lake.root, assets, start, now), rng.uniform(0, took)
-            if found["kills"] < kills: time.sleep(at)
+            if found["kills"] < last: time.sleep(at)
             else: process.wait()
             killed, now = process.kill(), now + DAY
             versions, before = check_lake(lake, before)

@@ -12,6 +12,7 @@ from qtp.backtest.engine import backtest, check_ledger
 from qtp.core.errors import DataError
 from qtp.core.frames import asof, asof_join, to_long, to_wide
 from qtp.core.lake import Lake
+from qtp.core.records import content_of, read_content
 from qtp.data.adjust import adjust, wide_bars
 from qtp.data.calendar import Calendar
 from qtp.data.ingest import ingest
@@ -142,6 +143,71 @@ def test_the_lake_takes_what_is_new_and_nothing_twice(first, second):
         assert told(late) == {**first, **second}
         assert told(late - DAY) == {**first, **{k: second[k] for k in new}}, "a revision is not known before it was fetched"
         assert lake.append("bars_1d", delivery(second, late + DAY)).appended == 0
+
+
+FETCH = st.dictionaries(st.tuples(st.integers(0, 6), st.sampled_from("ABC")), st.sampled_from([1.0, 2.0, -0.0, np.nan]), min_size=1, max_size=12)
+
+
+def spread(cells, fetched):
+    "Records of periods three weeks apart, so that they fall into several months and two years."
+    frame = delivery({(24*p - 60, a): v for (p, a), v in cells.items()}, fetched)
+    return frame.assign(close=frame["close"].to_numpy())
+
+
+def plainly(frame):
+    "Records as a dict; nothing is None, and minus zero is zero."
+    return {(r.event_time, r.asset_id): None if np.isnan(r.close) else r.close + 0.0 for r in frame.itertuples(index=False)}
+
+
+@settings(max_examples=10)
+@given(st.lists(FETCH, min_size=1, max_size=4), st.randoms(use_true_random=False), st.sampled_from(["bars_1d", "bars_5min", "shares"]), st.integers(-70, 150), st.integers(0, 120))
+def test_a_lake_is_what_was_told_however_it_was_told(fetches, chance, table, first, length):
+    history, begin, end = {}, ZERO + first*DAY, ZERO + (first + length)*DAY
+    with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as pieces:
+        lakes = Lake(whole), Lake(pieces)
+        for i, cells in enumerate(fetches):
+            frame = spread(cells, ZERO + (200 + 10*i)*DAY)
+            lakes[0].append(table, frame)
+            order = chance.sample(range(len(frame)), len(frame))
+            cut = chance.randint(0, len(order))
+            for rows in (order[:cut], order[cut:], chance.choices(order, k=3)):      # in two pieces, in any order, and some rows again
+                if rows: lakes[1].append(table, frame.iloc[rows])
+            if chance.random() < 0.3:
+                for part in lakes[1].parts(table): lakes[1].rewrite(table, part)
+            for key, value in plainly(frame).items():
+                versions = history.setdefault(key, [])
+                if not versions or versions[-1][1] != value: versions.append((key[0] if not versions else frame["ingested_at"].iloc[0], value))
+        rows = pd.DataFrame([(known, at, asset, np.nan if value is None else value) for (at, asset), versions in history.items() for known, value in versions],
+                            columns=["timestamp", "event_time", "asset_id", "close"])
+        assert {lake.fingerprint(table)["hash"] for lake in lakes} == {content_of(rows).hash}
+        for t in (begin, ZERO + 205*DAY, ZERO + 300*DAY):
+            known = {key: [v for at, v in versions if at <= t][-1] for key, versions in history.items() if versions[0][0] <= t}
+            for lake in lakes:
+                assert plainly(lake.read(table, as_of=t)) == plainly(pd.concat(lake.stream(table, as_of=t))) == known
+                asked = dict(as_of=t, assets=["A", "C"], start=begin, end=end)
+                inside = {(at, asset): v for (at, asset), v in known.items() if asset != "B" and begin <= at <= end}
+                assert plainly(lake.read(table, **asked)) == plainly(pd.concat([lake.read(table)[:0], *lake.stream(table, **asked)])) == inside
+        assert lakes[1].verify().empty
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("ABC"), st.sampled_from([0.0, -0.0, 1.5, np.nan])), max_size=30), st.randoms(use_true_random=False))
+def test_contents_add_up(rows, chance):
+    frame = pd.DataFrame(rows, columns=["period", "asset_id", "close"]).astype({"period": "int64", "asset_id": "str", "close": float})
+    order, part = chance.sample(range(len(rows)), len(rows)), [chance.randint(0, 2) for _ in rows]
+    columns = chance.sample(list(frame.columns), 3)
+    parts = [content_of(frame.iloc[[i for i in order if part[i] == k]][columns]) for k in range(3)]
+    assert sum(parts[1:], parts[0]) == content_of(frame)
+    assert content_of(frame.astype({"asset_id": "category"})) == content_of(frame) and read_content(content_of(frame).text) == content_of(frame)
+    plain = sorted(map(repr, plainly_rows(frame)))
+    for i in range(len(rows)):
+        other = pd.concat([frame, frame.iloc[[i]]])
+        assert content_of(other) != content_of(frame), "a row that stands twice"
+        swapped = frame.copy()
+        swapped.loc[i, "close"] = 7.0
+        assert (content_of(swapped) == content_of(frame)) == (sorted(map(repr, plainly_rows(swapped))) == plain)
+
+
+def plainly_rows(frame): return [(p, a, None if np.isnan(c) else c + 0.0) for p, a, c in frame.itertuples(index=False)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 30), st.integers(1, 60), st.booleans()), min_size=12, max_size=60),
