@@ -120,16 +120,16 @@ def scale_links(
     bars: pd.DataFrame,  # long records of every version: asset_id, event_time, timestamp, ingested_at, adjustment, close
 ) -> np.ndarray:         # (rows,) factor that brings the first version of each bar to the scale of the asset's first bar
     "Running product of a vendor's changes of scale; 1 for prices as traded."
-    key = ["asset_id", "event_time"]
-    if bars.empty or bars["adjustment"].iloc[0] == "raw" or not bars.duplicated(key).any(): return np.ones(len(bars))
-    rank = bars["ingested_at"].rank(method="dense").to_numpy(np.int64)
-    order = np.lexsort((rank, bars["event_time"], bars["asset_id"].astype("category").cat.codes))
-    asset, rank, close = bars["asset_id"].to_numpy()[order], rank[order], bars["close"].to_numpy(float)[order]
-    fresh = ~bars[key].iloc[order].duplicated().to_numpy()
+    fetches, rank = np.unique(pd.DatetimeIndex(bars["ingested_at"]).asi8, return_inverse=True)
+    if len(fetches) < 2 or bars["adjustment"].iloc[0] == "raw": return np.ones(len(bars))
+    code, time = pd.factorize(bars["asset_id"])[0], pd.DatetimeIndex(bars["event_time"]).asi8
+    order = np.lexsort((rank, time, code))
+    asset, time, rank, close = code[order], time[order], rank[order], bars["close"].to_numpy(float)[order]
+    fresh = np.append(True, (np.diff(asset) != 0) | (np.diff(time) != 0))
     bar, first = np.cumsum(fresh) - 1, np.flatnonzero(fresh)
     steps = np.flatnonzero((asset[first][1:] == asset[first][:-1]) & (rank[first][1:] != rank[first][:-1])) + 1     # bars that another fetch brought than the one before
     links = np.ones(len(first))
-    links[steps] = _links(steps, asset[first], rank[first], bar * (rank.max() + 1) + rank, bar, close, rank.max() + 1)
+    links[steps] = _links(steps, asset[first], rank[first], bar * len(fetches) + rank, bar, close, len(fetches))
     scale = pd.Series(links).groupby(asset[first], sort=False).cumprod().to_numpy()
     out = np.empty(len(bars))
     out[order] = scale[bar]
