@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'ROW_RULES', 'GRAVE', 'NAT', 'DAY', 'LOT', 'IN_LOTS', 'TICKS', 'HISTORY_RULES', 'FINDINGS', 'MARKS', 'TOLD',
            'SPLITS', 'NEAR', 'THIRD', 'UNITS', 'STRETCH', 'DOZEN', 'ZERO', 'NO_VOLUME', 'STILL', 'SPIKED', 'HOLE',
-           'HALTED', 'SENT', 'APART', 'SLIPS', 'SPARSE', 'WIDE', 'AROUND', 'Thresholds', 'check_structure',
-           'check_zone', 'row_faults', 'findings_of', 'history_faults', 'intraday_faults', 'QualityReport',
-           'check_bars', 'plot_coverage', 'plot_findings', 'plot_example']
+           'HALTED', 'SENT', 'APART', 'DAWN', 'HALF_HOUR', 'SLIPS', 'SPARSE', 'WIDE', 'AROUND', 'Thresholds',
+           'check_structure', 'check_zone', 'row_faults', 'findings_of', 'history_faults', 'intraday_faults',
+           'QualityReport', 'check_bars', 'plot_coverage', 'plot_findings', 'plot_example']
 
 # %% ../../nbs/data/06_quality.ipynb #4a6a965a
 from dataclasses import dataclass, field
