@@ -303,11 +303,10 @@ def _fetched(frame):
 def _stamp_revisions(frame, old, last, key):
     revised = last & old["timestamp"].notna() & (frame["timestamp"] <= old["timestamp"])
     if not revised.any(): return frame
-    if "ingested_at" not in frame or (frame["ingested_at"] <= old["timestamp"])[revised].any():
-        first = _named(frame.loc[revised, key].iloc[0])
-        raise LakeError(f"{first}: other values than stored, and no `ingested_at` later than the stored `timestamp` from which they are known "
+    if "ingested_at" not in frame:
+        raise LakeError(f"{_named(frame.loc[revised, key].iloc[0])}: other values than stored, and no `ingested_at` from which they are known "
                         f"({revised.sum()} of {len(frame)} rows). Add `ingested_at`, the instant of this fetch.")
-    if "ingested_at" in old: _check_order(frame[revised], old[revised], key)
+    _check_order(frame[revised], old[revised], key)
     stamp = frame["timestamp"].where(~revised, frame["ingested_at"])
     return frame.assign(timestamp=stamp)
 
@@ -319,8 +318,9 @@ def _named(record):
 
 
 def _check_order(frame, old, key):
-    early = frame["ingested_at"] < old["ingested_at"]
+    fetched = old["ingested_at"] if "ingested_at" in old else old["timestamp"]
+    early = (frame["ingested_at"] <= old["timestamp"]) | (frame["ingested_at"] < fetched)
     if not early.any(): return
-    first, at = _named(frame.loc[early, key].iloc[0]), old.loc[early, "ingested_at"].iloc[0]
-    raise LakeError(f"{first}: fetched {frame.loc[early, 'ingested_at'].iloc[0]:%Y-%m-%d %H:%M} UTC, with other values than were fetched later, {at:%Y-%m-%d %H:%M} UTC, and are "
-                    f"stored ({early.sum()} of {len(frame)} revisions). What was known when can only be told in order: load the older fetch first, into an empty table.")
+    first, at = _named(frame.loc[early, key].iloc[0]), max(old.loc[early, "timestamp"].iloc[0], fetched[early].iloc[0])
+    raise LakeError(f"{first}: fetched {frame.loc[early, 'ingested_at'].iloc[0]:%Y-%m-%d %H:%M} UTC, with other values than are stored as of {at:%Y-%m-%d %H:%M} UTC "
+                    f"({early.sum()} of {len(frame)} revisions). What was known when can only be told in order: set the clock, or load the older fetch first, into an empty table.")
