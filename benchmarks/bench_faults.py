@@ -25,7 +25,7 @@ def main():
     names = [f"A{i:04}" for i in range(100 if asked.small else 1000)]
     with tempfile.TemporaryDirectory(prefix="qtp-faults-") as folder:
         proofs = {"ingestion": lambda at: kill_ingest(at, 14 if asked.small else 140, "2022-01-03", kills, asked.seed, say),
-                  "rewrite": lambda at: kill_rewrite(at, names, 50, kills, asked.seed, say)}
+                  "rewrite": lambda at: kill_rewrite(at, names, 50, 20, kills, asked.seed, say)}
         return max(prove(Path(folder), *proof) for proof in proofs.items())
 
 

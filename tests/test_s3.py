@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pandas as pd
 import pytest
-from test_bad_input import panel
-from test_lake_faults import NOW, TABLE, bars, both, desk, qtp, together
+from test_lake_faults import NOW, TABLE, bars, both, desk, panel, qtp, together
 
 from qtp.core.errors import LakeError
 from qtp.core.lake import Lake
@@ -122,9 +121,9 @@ def lost_races(store): return len(re.findall(r'PUT \S*/_delta_log/\d+\.json \S+ 
 
 
 def test_two_processes_append_the_same(store, lake):
-    told = both(*[(do_append, lake.options, lake.root, "ABCD", 6)]*2)
-    assert [a + b for (a, _), (b, _) in zip(*told)] == [200]*6
-    assert lake.fingerprint(TABLE)["hash"] == together(*[bars(d) for d in range(6)]) and lake.verify().empty
+    told = both(*[(do_append, lake.options, lake.root, "ABCD", 5)]*2)
+    assert [a + b for (a, _), (b, _) in zip(*told)] == [200]*5
+    assert lake.fingerprint(TABLE)["hash"] == together(*[bars(d) for d in range(5)]) and lake.verify().empty
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -162,16 +161,16 @@ def race(store, lake, rounds, **handler):
 
 
 def test_two_processes_append_what_differs(store, lake):
-    before, rounds = lost_races(store), 5
+    before, rounds = lost_races(store), 4
     assert race(store, lake, rounds) == [[(200, 0)]*rounds]*2
     assert lake.fingerprint(TABLE)["hash"] == together(*[bars(d, names) for d in range(rounds) for names in ("ABCD", "EFGH")]) and lake.verify().empty
-    assert lake.version(TABLE) == 2*rounds - 1 and lost_races(store) - before >= 3        # commits that came second, and were decided again
+    assert lake.version(TABLE) == 2*rounds - 1 and lost_races(store) - before >= 2        # commits that came second, and were decided again
 
 
 def test_a_store_without_conditional_writes_loses_commits(store, lake):
     "Why that race proves something: the same two writers lose rows where the condition is not kept."
-    race(store, lake, 5, forgets=True)
-    assert lake.fingerprint(TABLE)["rows"] < 2*5*200
+    race(store, lake, 4, forgets=True)
+    assert lake.fingerprint(TABLE)["rows"] < 2*4*200
 
 
 def test_a_client_told_to_do_without_conditions_writes_nothing(lake):
@@ -201,9 +200,7 @@ def test_through_the_command_line(store, home):
     assert len(lake.read("bars_1d")) == 321 and set(lake.tables()) > {"bars_1d", "symbols", "manifest"}
     code, text = qtp(home, "lake", **env)
     assert code == 0 and "mine" in text and "321" in text
-    assert qtp(home, "lake", "verify", **env)[0] == 0 and qtp(home, "lake", "rewrite", "mine", "bars_1d", **env)[0] == 0 and qtp(home, "lake", "vacuum", **env)[0] == 0
-    store.ask("DELETE", "/lakes/" + [k for k in store.keys("desk/mine/bars_1d/_part") if k.endswith(".parquet")][-1])
-    assert qtp(home, "lake", "verify", **env)[0] in (0, 1)      # an old file or the new one
+    assert qtp(home, "lake", "rewrite", "mine", "bars_1d", **env)[0] == 0 and qtp(home, "lake", "verify", **env)[0] == 0
     for key in store.keys("desk/mine/bars_1d/_part"): store.ask("DELETE", f"/lakes/{key}")
     code, text = qtp(home, "lake", "verify", **env)
     assert code == 1 and "the file is gone" in text
