@@ -1087,8 +1087,9 @@ def plot_coverage(
     if len(bad):
         height = counts.reindex(bad.index, method="nearest") if len(counts) else 0*bad
         ax.scatter(at(bad.index), height, s=np.minimum(8 + bad, 120), color="C3", alpha=0.6, lw=0, zorder=3, label="rows in quarantine")
-        ax.legend(loc="lower right").legend_handles[0].set_sizes([30])
+        ax.legend(loc="best", fontsize=8).legend_handles[0].set_sizes([30])
     ax.set(ylabel="assets with a bar", title=f"{len(report.clean) + report.stored:,} bars, {len(report.quarantine):,} in quarantine")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     if len(counts): ax.set_ylim(0, 1.1*counts.max())
     return ax
 
