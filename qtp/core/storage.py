@@ -25,7 +25,19 @@ from .records import Content, content_of, read_content
 ROW_GROUP = 131_072      # rows; about 1 MB a column, so that a reader of one asset skips the others
 PART = "_part"           # partition column: "2024-03", "2024", or absent
 PRICES = ("open", "high", "low", "close")   # columns of few distinct values
-PARTS = {"bars_5min": "M", "bars_5min_extended": "M", "bars_1d": "Y", "benchmarks": "Y"}   # table -> months or years
+
+
+class _Parts(dict):
+    "Tables and the length of their partitions; every table of features is kept by year."
+
+    def __contains__(self, table): return super().__contains__(table) or str(table).startswith("features_")
+
+    def __missing__(self, table):
+        if table in self: return "Y"
+        raise KeyError(table)
+
+
+PARTS = _Parts({"bars_5min": "M", "bars_5min_extended": "M", "bars_1d": "Y", "benchmarks": "Y"})   # table -> months or years
 
 
 def parts_of(
