@@ -18,13 +18,14 @@ from .registry import REGISTRY
 
 # %% ../../nbs/features/01a_graph.ipynb #97493dfa
 def fields_of(
-    bars,                                  # (sessions, (field, asset_id)) wide bars, or an object that holds `bars`, `members`, `sectors`
+    bars,                                  # (sessions, (field, asset_id)) wide bars, an object that holds `bars`, `members`, `sectors`, or what this gave before
     members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all, or for the market's own
 ) -> dict:                                 # name -> frame (sessions, assets), `members` included
     """The frames by which features name their inputs.
 
     Raises `DataError` for bars of another shape and `AlignmentError` for members of other sessions or assets.
     """
+    if isinstance(bars, dict): return bars if members is None else bars | {"members": members}
     market, bars = (bars, bars.bars) if hasattr(bars, "bars") else (None, bars)
     _check_bars(bars)
     fields = {f: bars[f] for f in bars.columns.get_level_values(0).unique()}

@@ -9,7 +9,9 @@ __all__ = ['PACKAGES', 'BATCH', 'code_of', 'versions', 'feature_version', 'field
 import hashlib
 import json
 import platform
+import sys
 import types
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -99,12 +101,13 @@ def _ours(module): return str(module).partition(".")[0] not in _OTHERS and not _
 _OTHERS = {"builtins", "numpy", "pandas", "numba", "scipy", "math"}
 
 
+@cache
 def _installed(module):
-    import sys
     file = getattr(sys.modules.get(str(module).partition(".")[0]), "__file__", None) or ""
     return "site-packages" in file or file.startswith(sys.base_prefix)
 
 
+@cache
 def versions() -> dict:  # package -> version
     "Versions that may change the bits of a feature."
     return {p: version(p) for p in PACKAGES} | {"python": platform.python_version()}
