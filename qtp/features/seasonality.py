@@ -7,7 +7,7 @@ __all__ = ['EXCHANGE', 'next_weekday', 'next_month', 'next_of_month', 'month_lef
            'days_away', 'before_holiday', 'next_hours', 'expiry_left', 'year_sine', 'year_cosine', 'same_weekday',
            'same_month']
 
-# %% ../../nbs/features/09b_seasonality.ipynb #2484b8e3
+# %% ../../nbs/features/09b_seasonality.ipynb #69610d00
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.errors import CalendarError
 from ..data.calendar import FIRST, LAST, Calendar
 from .registry import feature
 
-# %% ../../nbs/features/09b_seasonality.ipynb #73e56ef9
+# %% ../../nbs/features/09b_seasonality.ipynb #617a7ac7
 EXCHANGE = "XNYS"   # whose sessions and holidays are meant
 
 
@@ -54,12 +54,12 @@ def _told(close, column, ahead=0):
     closes, table = _sessions()
     at = closes.searchsorted(close.index, side="right") - 1 + ahead
     if len(at) and (at.min() < 0 or at.max() >= len(closes)):
-        raise CalendarError(f"close.index: {close.index[0]} to {close.index[-1]}, expected stamps from {closes[0]} and before {closes[-1]}, the sessions of {EXCHANGE} that are known. "
+        raise CalendarError(f"close.index: {close.index[0]} to {close.index[-1]}, expected stamps from {closes[0]} and before {closes[-1]}, known sessions of {EXCHANGE}. "
                             "Leave the features of the calendar out for other years.")
     values = column(table).to_numpy(dtype=np.float64)[at]
     return pd.DataFrame(np.repeat(values[:, None], close.shape[1], axis=1), close.index, close.columns).where(close.notna())
 
-# %% ../../nbs/features/09b_seasonality.ipynb #eaa20c6a
+# %% ../../nbs/features/09b_seasonality.ipynb #ad27e62d
 @feature(family="seasonality", lookback=1)
 def next_weekday(
     close,              # (sessions, assets) close, USD; only its sessions are read
@@ -189,7 +189,7 @@ def year_cosine(
     "Cosine of the year's angle, 1 at its beginning."
     return _told(close, lambda table: np.cos(2 * np.pi * table["year_day"] / 365.25))
 
-# %% ../../nbs/features/09b_seasonality.ipynb #8c123778
+# %% ../../nbs/features/09b_seasonality.ipynb #b96d5e06
 @njit(cache=True, nogil=True)
 def _echo(x, period, times, reach, least):
     "Mean of the values `period`, 2 `period`, ... before the coming session, each with `reach` neighbours on either side."
