@@ -7,7 +7,7 @@ __all__ = ['EXCHANGE', 'next_weekday', 'next_month', 'next_of_month', 'month_lef
            'days_away', 'before_holiday', 'next_hours', 'expiry_left', 'year_sine', 'year_cosine', 'same_weekday',
            'same_month']
 
-# %% ../../nbs/features/09b_seasonality.ipynb #69610d00
+# %% ../../nbs/features/09b_seasonality.ipynb #43eec4b7
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.errors import CalendarError
 from ..data.calendar import FIRST, LAST, Calendar
 from .registry import feature
 
-# %% ../../nbs/features/09b_seasonality.ipynb #617a7ac7
+# %% ../../nbs/features/09b_seasonality.ipynb #8e5a75a8
 EXCHANGE = "XNYS"   # whose sessions and holidays are meant
 
 
@@ -52,14 +52,14 @@ def _expiry(days):
 def _told(close, column, ahead=0):
     "One column of the table for every row, of the session `ahead` sessions later; NaN where the asset has no close."
     closes, table = _sessions()
-    at = closes.searchsorted(close.index, side="right") - 1 + ahead
-    if len(at) and (at.min() < 0 or at.max() >= len(closes)):
+    at = closes.searchsorted(close.index, side="right") - 1
+    if len(at) and (at.min() < 0 or at.max() + ahead >= len(closes)):
         raise CalendarError(f"close.index: {close.index[0]} to {close.index[-1]}, expected stamps from {closes[0]} and before {closes[-1]}, known sessions of {EXCHANGE}. "
                             "Leave the features of the calendar out for other years.")
-    values = column(table).to_numpy(dtype=np.float64)[at]
+    values = column(table).to_numpy(dtype=np.float64)[at + ahead]
     return pd.DataFrame(np.repeat(values[:, None], close.shape[1], axis=1), close.index, close.columns).where(close.notna())
 
-# %% ../../nbs/features/09b_seasonality.ipynb #ad27e62d
+# %% ../../nbs/features/09b_seasonality.ipynb #d3fb4c39
 @feature(family="seasonality", lookback=1)
 def next_weekday(
     close,              # (sessions, assets) close, USD; only its sessions are read
@@ -189,7 +189,7 @@ def year_cosine(
     "Cosine of the year's angle, 1 at its beginning."
     return _told(close, lambda table: np.cos(2 * np.pi * table["year_day"] / 365.25))
 
-# %% ../../nbs/features/09b_seasonality.ipynb #b96d5e06
+# %% ../../nbs/features/09b_seasonality.ipynb #8123f104
 @njit(cache=True, nogil=True)
 def _echo(x, period, times, reach, least):
     "Mean of the values `period`, 2 `period`, ... before the coming session, each with `reach` neighbours on either side."
