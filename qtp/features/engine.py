@@ -156,6 +156,7 @@ def materialize(
     store=None,                            # `FeatureStore` that is read first and written last; None computes everything
     on_error: str = "raise",               # "skip" leaves a failing feature out and notes it in `failures`
     time_limit: float | None = None,       # seconds that one function may take, in a process of its own; None for no limit
+    rows: int | None = None,               # last sessions to give; None for all
 ) -> FeatureSet:                           # values, names and metadata; not certified
     """Compute a feature set.
 
@@ -164,17 +165,20 @@ def materialize(
     for name, found, known in (("normalise", normalise, [*NORMALISE, None]), ("dtype", dtype, ["float32", "float64"]), ("engine", engine, ["local"]),
                                ("on_error", on_error, ["raise", "skip"])): _check_choice(name, found, known)
     specs, fields = parse_specs(specs), fields_of(bars, members)
-    shape = (len(specs), *fields["members"].shape)
+    like = fields["members"].iloc[-(rows or len(fields["members"])):]
+    starts = {s.label: len(fields["members"]) - len(like) for s in specs} if store is None else store.recall(specs, fields, normalise, dtype)
+    first = min(*starts.values(), len(fields["members"]) - len(like))
+    shape = (len(specs), len(fields["members"]) - first, like.shape[1])
     fit = _fit(shape, normalise, dtype, memory_gb, store)
     cubes = {kind: _cube(shape, dtype, fit) for kind in ("raw", normalise) if kind}
     failures = {}
-    for first in range(0, len(specs), fit):
-        part = slice(first, first + fit)
-        failures |= _fill_chunk(specs[part], fields, {k: c[part] for k, c in cubes.items()}, store, on_error, time_limit)
+    for k in range(0, len(specs), fit):
+        part = slice(k, k + fit)
+        failures |= _fill_chunk(specs[part], fields, {kind: c[part] for kind, c in cubes.items()}, starts, first, store, on_error, time_limit)
     kept = [k for k, s in enumerate(specs) if s.label not in failures]
-    raw, normalised = _without(cubes["raw"], kept), _without(cubes[normalise], kept) if normalise else None
+    raw, normalised = (_without(cubes[k], kept)[:, shape[1] - len(like):] if k else None for k in ("raw", normalise))
     specs = [specs[k] for k in kept]
-    return FeatureSet(tuple(s.label for s in specs), fields["members"].index, fields["members"].columns, raw, normalised, normalise,
+    return FeatureSet(tuple(s.label for s in specs), like.index, like.columns, raw, normalised, normalise,
                       feature_metadata(specs) if specs else [], failures=tuple(failures.items()))
 
 
@@ -183,10 +187,10 @@ def _check_choice(name, found, known):
     raise ParameterError(f"{name}: found {found!r}, expected one of {known}. {nearest(str(found), [str(k) for k in known])}")
 
 
-def _fill_chunk(specs, fields, cubes, store, on_error, time_limit):
-    "Fill a cube with what is stored and compute the rest; failures by label."
+def _fill_chunk(specs, fields, cubes, starts, first, store, on_error, time_limit):
+    "Fill a cube, whose sessions begin at `first`, with what is stored and compute the rest; failures by label."
     n = len(fields["members"])
-    starts = {s.label: 0 for s in specs} if store is None else store.recall(specs, fields, cubes)
+    if store is not None: store.fill(_named(specs, cubes), starts, fields, first)
     wanted, failures = [], {}
     for k, s in enumerate(specs):
         try: check_inputs(s.name, fields)
@@ -197,7 +201,7 @@ def _fill_chunk(specs, fields, cubes, store, on_error, time_limit):
             try: values = _lagged(run(s), s.lag, fields["members"].index[n - m:])
             except QtpError as e: _note(failures, s, e, on_error)
             else: _put(cubes, k, values, fields["members"])
-    if store is not None: store.keep([s for s in specs if s.label not in failures], fields, _named(specs, cubes), starts)
+    if store is not None: store.keep([s for s in specs if s.label not in failures], fields, _named(specs, cubes), starts, first)
     return failures
 
 

@@ -160,59 +160,72 @@ class FeatureStore:
         self,
         specs,          # FeatureSpecs
         fields: dict,   # name -> frame (sessions, assets)
-        cubes: dict,    # kind of values -> (feature, session, asset), filled with what is stored and still true
-    ) -> dict:          # label -> sessions that need not be computed
-        "Fill arrays with stored values."
+        normalise,      # kind of normalised values beside the raw ones, or None
+        dtype: str,     # type of the values
+    ) -> dict:          # label -> sessions that are stored and still true
+        "What need not be computed."
         known, n = self.contents(), len(fields["members"])
-        asked = {s.label: _identity(s, fields, cubes) for s in specs}
+        asked = {s.label: _identity(s, fields, normalise, dtype) for s in specs}
         near = [s.label for s in specs if _agrees(asked[s.label], known.get(s.label), fields, n)]
         prints = field_prints(fields, set().union(*map(_data_names, asked.values())), {n, *(known[k]["sessions"] for k in near)})
         true = [k for k in near if _data(asked[k], prints, known[k]["sessions"]).items() <= known[k]["data"].items()]
-        self._asked = {k: a | {"data": _data(a, prints, n)} for k, a in asked.items()}
-        for kind, cube in cubes.items(): self._fill(true, known, kind, dict(zip(asked, cube)), fields["members"].columns)
+        self._known, self._asked = known, {k: a | {"data": _data(a, prints, n)} for k, a in asked.items()}
         return {k: known[k]["sessions"] if k in true else 0 for k in asked}
 
-    def _fill(self, labels, known, kind, rows, assets):
-        tables, order = {}, _file_order(assets)
-        for k in labels: tables.setdefault(tuple(known[k]["tables"][kind][:2]), []).append(k)
-        for (table, number), here in tables.items():
-            first, end = 0, known[here[0]]["sessions"]
-            for frame in self.lake.stream(table, version=number, fields=here):
-                m = len(frame) // len(assets)
-                for k in here: rows[k][first:min(first + m, end), order] = frame[k].to_numpy().reshape(-1, m).T[:end - first]
-                first += m
+    def fill(
+        self,
+        values: dict,   # kind of values -> label -> (session, asset), filled with what is stored
+        starts: dict,   # what `recall` gave
+        fields: dict,   # name -> frame (sessions, assets)
+        first: int,     # session at which the arrays begin
+    ):
+        "Read stored values."
+        index, order = fields["members"].index, _file_order(fields["members"].columns)
+        for kind, arrays in values.items():
+            tables = {}
+            for k in arrays:
+                if starts[k] > first: tables.setdefault((*self._known[k]["tables"][kind][:2], starts[k]), []).append(k)
+            for (table, number, end), here in tables.items():
+                row = 0
+                for frame in self.lake.stream(table, version=number, fields=here, start=index[first], end=index[end - 1]):
+                    m = len(frame) // len(order)
+                    for k in here: arrays[k][row:row + m, order] = frame[k].to_numpy().reshape(-1, m).T
+                    row += m
 
     def keep(
         self,
         specs,          # FeatureSpecs whose values are there
         fields: dict,   # name -> frame (sessions, assets)
         values: dict,   # kind of values -> label -> (session, asset)
-        starts: dict,   # label -> sessions that were stored
+        starts: dict,   # what `recall` gave
+        first: int,     # session at which the arrays begin
     ):
         "Store what is new, then say so."
         known, n = self.contents(), len(fields["members"])
         new = [s for s in specs if starts[s.label] < n]
         if not new: return
         told = {k: v for k, v in known.items() if k not in {s.label for s in new}}
-        places = {kind: self._write(kind, columns, {s.label: starts[s.label] for s in new}, known, told, fields["members"]) for kind, columns in values.items()}
-        said = {k: self._asked[k] for k in (s.label for s in new)}
-        described = {m["label"]: m for m in feature_metadata(new)}
+        places = {kind: self._write(kind, columns, {s.label: starts[s.label] for s in new}, known, told, fields["members"], first) for kind, columns in values.items()}
+        new = [s for s in new if all(s.label in p for p in places.values())]
+        if not new: return
+        told |= {k: v for k, v in known.items() if k not in {s.label for s in new}}
+        said, described = {s.label: self._asked[s.label] for s in new}, {m["label"]: m for m in feature_metadata(new)} if new else {}
         told |= {k: dict(version=a["version"], sessions=n, axes=_axes(fields, n), dtype=a["dtype"], data=a["data"], metadata=described[k],
                          tables={kind: places[kind][k] for kind in places}) for k, a in said.items()}
         self.lake.replace(self.about, pd.DataFrame({"label": list(told), "said": [json.dumps(v, sort_keys=True) for v in told.values()]}), ["label"])
 
-    def _write(self, kind, columns, starts, known, told, members):
+    def _write(self, kind, columns, starts, known, told, members, offset):
         "Rows after those of tables that hold these features alone; whole columns for the others: label -> table, its version, its columns."
         tables, places = {}, {}
         for k in starts: tables.setdefault(tuple(known.get(k, {"tables": {}})["tables"].get(kind, ())), []).append(k)
         for place, labels in tables.items():
             if place and len(labels) == place[2] and min(starts[k] for k in labels) and self.lake.version(place[0]) == place[1]:
-                self._append(place[0], {k: columns[k] for k in labels}, members, starts[labels[0]])
+                self._append(place[0], {k: columns[k] for k in labels}, members, starts[labels[0]], offset)
                 places |= {k: [place[0], self.lake.version(place[0]), place[2]] for k in labels}
         rest = {k: columns[k] for k in starts if k not in places}
-        if not rest: return places
+        if not rest or offset: return places          # some features of a table, and their last rows alone: they are computed again until all are asked for
         table = self._free(kind, {t[0] for v in told.values() for t in v["tables"].values()} | {p[0] for p in places.values()})
-        self._append(table, rest, members, 0)
+        self._append(table, rest, members, 0, 0)
         return places | {k: [table, self.lake.version(table), len(rest)] for k in rest}
 
     def _free(self, kind, taken):
@@ -220,13 +233,13 @@ class FeatureStore:
         base = f"features_{self.name}" + ("" if kind == "raw" else f"_{kind}")
         return next(name for name in (base, *(f"{base}_{i}" for i in range(2, len(taken) + 3))) if name not in taken)
 
-    def _append(self, table, columns, members, first):
+    def _append(self, table, columns, members, first, offset):
         "Whole years together, as many as the batch allows; the first one replaces what a free table may still hold."
         years = members.index.year.to_numpy()
         cuts = [first, *(np.flatnonzero(np.diff(years[first:])) + 1 + first), len(years)]
         while len(cuts) > 1:
             end = max([c for c in cuts[1:] if (c - cuts[0]) * members.shape[1] * len(columns) <= BATCH], default=cuts[1])
-            frame = _long(columns, members, cuts[0], end)
+            frame = _long(columns, members, cuts[0], end, offset)
             self.lake.replace(table, frame) if cuts[0] == 0 and self.lake.exists(table) else self.lake.append(table, frame)
             cuts = [end, *[c for c in cuts if c > end]]
 
@@ -262,8 +275,8 @@ class FeatureStore:
         return cube, index, assets
 
 
-def _identity(s, fields, cubes):
-    return dict(version=feature_version(s), dtype=str(cubes["raw"].dtype), kinds=sorted(cubes), leaves=sorted(leaves(s.name, fields) & set(fields)))
+def _identity(s, fields, normalise, dtype):
+    return dict(version=feature_version(s), dtype=dtype, kinds=["raw", normalise] if normalise else ["raw"], leaves=sorted(leaves(s.name, fields) & set(fields)))
 
 
 def _agrees(asked, stored, fields, n):
@@ -286,9 +299,10 @@ def _axes(fields, n):
 def _file_order(assets): return np.argsort(np.asarray(assets, dtype=object), kind="stable")
 
 
-def _long(columns, members, first, end):
+def _long(columns, members, first, end, offset):
     "Sessions `first` to `end` as records in the order of a file: by asset, then by time."
     index, order = members.index[first:end], _file_order(members.columns)
     stamps = pd.DatetimeIndex(np.tile(index.as_unit("us").asi8, len(order)).view("M8[us]")).tz_localize("UTC")
     names = pd.Categorical.from_codes(np.repeat(np.arange(len(order)), len(index)), np.asarray(members.columns)[order])
-    return pd.DataFrame({"timestamp": stamps, "event_time": stamps, "asset_id": names, **{k: v[first:end, order].T.ravel() for k, v in columns.items()}}, copy=False)
+    values = {k: v[first - offset:end - offset, order].T.ravel() for k, v in columns.items()}
+    return pd.DataFrame({"timestamp": stamps, "event_time": stamps, "asset_id": names, **values}, copy=False)
