@@ -10,7 +10,7 @@ __all__ = ['TILE', 'FLAT', 'WINDOWS', 'ALPHA158', 'QLIB_NAMES', 'a158_kmid', 'a1
            'a158_cntp', 'a158_cntn', 'a158_cntd', 'a158_sump', 'a158_sumn', 'a158_sumd', 'a158_vsump', 'a158_vsumn',
            'a158_vsumd', 'a158_vma', 'a158_vstd', 'a158_wvma', 'alpha158']
 
-# %% ../../nbs/features/13_alpha158.ipynb #60ba0488
+# %% ../../nbs/features/13_alpha158.ipynb #2f76778c
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -23,7 +23,7 @@ from ..core.errors import FeatureError, ParameterError, nearest
 from .registry import feature
 from .rolling import enough
 
-# %% ../../nbs/features/13_alpha158.ipynb #726819e5
+# %% ../../nbs/features/13_alpha158.ipynb #fd2d75b9
 def _per(top, bottom): return top / bottom.where(bottom > 0)
 
 
@@ -156,7 +156,7 @@ def a158_vwap(
     "Typical price over the close, in the place of Qlib's VWAP. Qlib's VWAP0."
     return _per((high + low + close) / 3, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #5d81e136
+# %% ../../nbs/features/13_alpha158.ipynb #2c9a8d6c
 TILE = 512      # sessions worked on at a time, so that sums stay in the processor's nearest cache
 FLAT = 1e-14    # relative deviation that is rounding and not movement
 
@@ -210,7 +210,7 @@ def _in_threads(work, shape):
 
 _STATISTICS, _WORTHWHILE = 6, 100_000    # most statistics of a kernel; values from which a second thread pays
 
-# %% ../../nbs/features/13_alpha158.ipynb #6d743499
+# %% ../../nbs/features/13_alpha158.ipynb #58c2310f
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_line(now, past, k, s):
     for j in range(len(now)):
@@ -319,7 +319,7 @@ def a158_resi(
     "How far the close is above the straight line through the window, over the close. Qlib's RESI."
     return _one(_line, _RESI, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #b98f3197
+# %% ../../nbs/features/13_alpha158.ipynb #a869926c
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_extreme(past, sign, k, best, age):
     for j in range(len(past)):
@@ -428,7 +428,7 @@ def a158_imxd(
     "Place of the highest high less that of the lowest low. Qlib's IMXD."
     return _one(_extremes, _IMXD, window, high, low, high)
 
-# %% ../../nbs/features/13_alpha158.ipynb #8770d41d
+# %% ../../nbs/features/13_alpha158.ipynb #0960f9ed
 @njit(cache=True, nogil=True, error_model="numpy")
 def _place(b, n, old, new):
     "Take `old` out of the first `n` values of the ordered `b`, put `new` in; NaN is neither. Returns the count and where `new` went."
@@ -509,7 +509,7 @@ def a158_rank(
     "Percentile of the close within its window. Qlib's RANK."
     return _one(_order, _RANK, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #46f7d65b
+# %% ../../nbs/features/13_alpha158.ipynb #0afb533e
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_pair(x, y, u, v, s):
     for j in range(len(x)):
@@ -591,7 +591,7 @@ def a158_cord(
     "Correlation of the close's change with the logarithm of volume's change. Qlib's CORD."
     return _one(_pair, _CORR, window, close, volume, prepare=_changes)
 
-# %% ../../nbs/features/13_alpha158.ipynb #8a7c14d9
+# %% ../../nbs/features/13_alpha158.ipynb #2685d068
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_moves(up, down, s):
     for j in range(len(up)):
@@ -721,7 +721,7 @@ def a158_vsumd(
     "Sum of volume's changes over sum of its absolute changes. Qlib's VSUMD."
     return _one(_moves, _SUMD, window, volume)
 
-# %% ../../nbs/features/13_alpha158.ipynb #8500d206
+# %% ../../nbs/features/13_alpha158.ipynb #fda6bc7a
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_spread(now, past, s):
     for j in range(len(now)):
@@ -797,7 +797,7 @@ def a158_wvma(
     "Standard deviation over mean of the absolute return times volume. Qlib's WVMA."
     return _one(_spread, _WVMA, window, close, volume, prepare=_churn)
 
-# %% ../../nbs/features/13_alpha158.ipynb #26c46efe
+# %% ../../nbs/features/13_alpha158.ipynb #7841c226
 WINDOWS = (5, 10, 20, 30, 60)
 _BAR = ("kmid", "klen", "kmid2", "kup", "kup2", "klow", "klow2", "ksft", "ksft2", "open", "high", "low", "vwap")
 _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "qtld", "rank", "rsv", "imax", "imin", "imxd", "corr", "cord", "cntp", "cntn", "cntd",
@@ -805,7 +805,7 @@ _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "q
 ALPHA158 = [f"a158_{n}" for n in _BAR] + [{f"a158_{n}": {"window": w}} for n in _ROLLING for w in WINDOWS]    # as an experiment file writes them
 QLIB_NAMES = {f"a158_{n}": n.upper() + ("" if n.startswith("k") else "0") for n in _BAR} | {f"a158_{n}_{w}": f"{n.upper()}{w}" for n in _ROLLING for w in WINDOWS}
 
-# %% ../../nbs/features/13_alpha158.ipynb #2fce7908
+# %% ../../nbs/features/13_alpha158.ipynb #43b5288d
 def alpha158(
     bars: pd.DataFrame,        # (sessions, (field, asset_id)) wide bars with open, high, low, close and volume
     dtype: str = "float32",    # type of the result; values are computed in float64
