@@ -178,7 +178,7 @@ class _Load:
         self.tell(f"writing {len(quality.clean):,} bars", self.read, self.total)
         self._bars(quality)
         self.read += len(sent)
-        self.reports.append(quality)
+        self.reports.append(quality if self.provider.bar == "1d" else _without_bars(quality))
 
     def _checked(self, sent):
         "What is clean in a batch, and the permanent id of each of its rows."
@@ -380,6 +380,11 @@ def _put_aside(quarantine, provider):
 def _joined_rows(parts):
     "Rows of several tables; empty ones have no say in the types."
     return pd.concat([p for p in parts if len(p)] or parts[:1], ignore_index=True)
+
+
+def _without_bars(quality):
+    "A report that lets go of bars that are stored."
+    return replace(quality, clean=quality.clean[:0].copy(), extended=quality.extended[:0].copy(), stored=len(quality.clean) + len(quality.extended))
 
 
 def _one_report(reports, sides, table):
