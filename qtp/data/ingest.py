@@ -384,7 +384,12 @@ def _joined_rows(parts):
 
 def _without_bars(quality):
     "A report that lets go of bars that are stored."
-    return replace(quality, clean=quality.clean[:0].copy(), extended=quality.extended[:0].copy(), stored=len(quality.clean) + len(quality.extended))
+    return replace(quality, clean=_emptied(quality.clean), extended=_emptied(quality.extended), stored=len(quality.clean) + len(quality.extended))
+
+
+def _emptied(frame):
+    "The columns alone; a slice of no rows would hold on to all of the text."
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in frame.dtypes.items()})
 
 
 def _one_report(reports, sides, table):
