@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
-from .ic import ic_summary, rank_ic
+from .ic import ic, ic_summary, rank_ic
 from ..labels.forward_return import forward_return
 
 # %% ../../nbs/evaluation/02_quantiles.ipynb #6864afad
@@ -85,10 +85,14 @@ def decay(
     fill: str = "open",               # price of entry and exit: "open", "vwap" or "close"
     delistings: pd.DataFrame | None = None,  # by asset_id: `last_session`, `delisting_return`; None if none are known
     min_assets: int = 20,             # fewest assets in a session
-) -> pd.DataFrame:                    # (horizons, mean std icir t_hac p_hac n) summary of the rank IC
-    "Rank information coefficient by horizon."
-    rows = {h: ic_summary(rank_ic(scores, _returns(bars, h, fill, delistings, scores), min_assets), h) for h in horizons}
-    return pd.DataFrame(rows).T.rename_axis("horizon")
+) -> pd.DataFrame:                    # (horizons, mean std icir t_hac p_hac n of the rank IC, ic and ic_t_hac of the IC)
+    "Rank information coefficient by horizon, and the linear one beside it."
+    rows = {}
+    for h in horizons:
+        fwd = _returns(bars, h, fill, delistings, scores)
+        plain = ic_summary(ic(scores, fwd, min_assets), h)
+        rows[h] = {**ic_summary(rank_ic(scores, fwd, min_assets), h), "ic": plain["mean"], "ic_t_hac": plain["t_hac"]}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
 
 def _returns(bars, horizon, fill, delistings, like):
