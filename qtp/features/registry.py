@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ..core.errors import FeatureError, LookAheadError, ParameterError, QtpError, nearest
@@ -20,7 +21,7 @@ from ..core.files import value_hash
 
 # %% ../../nbs/features/01_registry.ipynb #cf6d5f11
 FIELDS = ("open", "high", "low", "close", "volume", "tr_close", "raw_open", "raw_high", "raw_low", "raw_close",
-          "raw_volume", "split_factor", "tr_factor", "dividend", "shares")
+          "raw_volume", "split_factor", "tr_factor", "dividend", "shares", "sector")
 SCOPES = ("asset", "cross_section")
 BASES = ("forward", "asof")
 
@@ -128,6 +129,7 @@ def _check_acyclic(name, path):
         if i in REGISTRY: _check_acyclic(i, (*path, name))
 
 
+@lru_cache(4096)
 def source_of(
     function: Callable,  # a function of a feature
 ) -> str:                # its source text; the byte code where there is no source
