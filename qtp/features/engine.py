@@ -247,7 +247,7 @@ def _fit(shape, normalise, dtype, memory_gb, store):
 
 
 def _cube(shape, dtype, fit):
-    if fit >= shape[0]: return np.full(shape, np.nan, dtype)
+    if fit >= shape[0]: return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file: return np.memmap(file, dtype, "w+", shape=shape)
 
 # %% ../../nbs/features/10_engine.ipynb #873336af
