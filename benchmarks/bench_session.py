@@ -26,7 +26,8 @@ copy (with r as (
            ln(close / coalesce(lag(close) over (partition by asset_id, s.close_at order by event_time), open)) as r
     from read_parquet('{file}') b join read_parquet('{sessions}') s on b.event_time::date = s.day)
 select asset_id, close_at, sum(d) as dollar_volume, sum(d)/nullif(sum(volume), 0) as vwap, 1e6*avg(abs(r)/d) filter (where d > 0) as bar_amihud, sum(r*r) as realized_variance,
-       sqrt(count(*))*sum(r*r*r)/pow(sum(r*r), 1.5) as realized_skew, count(*)*sum(r*r*r*r)/pow(sum(r*r), 2) as realized_kurt, regr_slope(ln(close), x) as slope, ln(max(high)/min(low)) as log_range
+       sqrt(count(*))*sum(r*r*r)/pow(sum(r*r), 1.5) as realized_skew, count(*)*sum(r*r*r*r)/pow(sum(r*r), 2) as realized_kurt,
+       regr_slope(ln(close), x) as slope, ln(max(high)/min(low)) as log_range
 from r group by asset_id, close_at) to '{out}' (format parquet)"""
 
 
@@ -85,8 +86,8 @@ def write_plain(folder, work):
         rows += len(frame)
     closes = Calendar().closes(*(t.date() for t in lake.span(TABLE)))
     opens = Calendar().open_of(closes)
-    sessions = pd.DataFrame({"day": closes.tz_localize(None).normalize().date, "close_at": closes, "open_us": opens.as_unit("us").asi8, "length": (closes - opens) / pd.Timedelta("1us")})
-    sessions.to_parquet(work/"sessions.parquet")
+    days = dict(day=closes.date, close_at=closes, open_us=opens.as_unit("us").asi8, length=(closes - opens) / pd.Timedelta("1us"))
+    pd.DataFrame(days).to_parquet(work/"sessions.parquet")
     return rows, i + 1
 
 

@@ -435,7 +435,10 @@ def _shares(shares, assets, closes):
     return np.ascontiguousarray(wide.reindex(pd.to_datetime(closes, unit="us", utc=True), method="ffill").to_numpy(dtype=float).T)
 
 
-def _micro(stamps): return pd.DatetimeIndex(stamps).as_unit("us").asi8
+def _micro(stamps):
+    "Instants in microseconds; not copied where they are that already."
+    stamps = stamps.array if isinstance(stamps, pd.Series) else pd.DatetimeIndex(stamps)
+    return stamps.asi8 if stamps.unit == "us" else stamps.as_unit("us").asi8
 
 # %% ../../nbs/features/02b_session.ipynb #d75f9ec5
 @dataclass(frozen=True)
@@ -535,7 +538,7 @@ def _chained(assets, asset, session, basics, out, closes, position, last, action
 def _arrays(frame):
     "Columns as the kernels take them."
     column = frame["asset_id"] if isinstance(frame["asset_id"].dtype, pd.CategoricalDtype) else frame["asset_id"].astype("category")
-    code = column.cat.codes.to_numpy().astype(np.int32)
+    code = column.cat.codes.to_numpy()
     arrays = [_micro(frame["event_time"]), _micro(frame["timestamp"]), code, *(frame[f].to_numpy(dtype=float) for f in FIELDS)]
     time, known, code, *fields = (_read_only(a) for a in arrays)
     return time, known, code, pd.Index(column.cat.categories.astype("str")), fields
