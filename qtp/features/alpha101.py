@@ -154,9 +154,14 @@ def _ts_rank(x, d): return rolling_rank(x, d)
 def _ts_argmax(x, d): return d - rolling_argmax(x, d)
 def _ts_argmin(x, d): return d - rolling_argmin(x, d)
 def _decay_linear(x, d): return decay_linear(x, d).round(DECIMALS)
-def _correlation(x, y, d): return rolling_corr(x, y, d).round(DECIMALS)
 def _covariance(x, y, d): return rolling_cov(x, y, d).round(DECIMALS)
 def _adv(close, volume, d): return rolling_mean(close * volume, d)
+
+
+def _correlation(x, y, d):
+    "`correlation(x, y, d)`: 0 where a side does not move, NaN where there are too few pairs."
+    still = rolling_sum(x * 0 + y * 0, d)
+    return rolling_corr(x, y, d).round(DECIMALS).where(lambda c: c.notna(), still)
 
 # %% ../../nbs/features/14_alpha101.ipynb #86434e1a
 def _less(a, b):
