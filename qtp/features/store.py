@@ -30,24 +30,38 @@ PACKAGES = ("numpy", "pandas", "numba")   # whose versions may change a feature'
 
 def code_of(
     function,     # a function, or a compiled kernel
+    known=None,   # what was found out about other functions just now; filled
 ) -> str:         # 64 hex digits
     "Hash of the code that a function can reach."
-    found = {}
-    _reach(function, found)
-    return value_hash(found)
+    known, found, todo = {} if known is None else known, {}, [_plain_function(function)]
+    while todo:
+        f = todo.pop()
+        if f in found: continue
+        if f not in known: known[f] = _looked_at(f)
+        found[f], children = known[f]
+        todo += children
+    return value_hash(sorted(found.values()))
 
 
-def _reach(function, found):
+def _plain_function(function):
     function = getattr(function, "py_func", function)
     while hasattr(function, "__wrapped__"): function = function.__wrapped__
-    name = f"{function.__module__}.{function.__qualname__}"
-    if name in found: return
-    found[name] = ""
-    reached = {k: _told(v, found, _names(function.__code__)) for k, v in _captured(function).items()}
-    found[name] = value_hash({"code": _code(function.__code__), "reaches": reached, "defaults": repr((function.__defaults__, function.__kwdefaults__))})
+    return function
 
 
-def _code(code): return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]]
+def _looked_at(function):
+    "Hash of one function, and the functions it mentions."
+    children = []
+    mentions = {k: _told(v, children, _names(function.__code__)) for k, v in _captured(function).items()}
+    defaults = _told([function.__defaults__, function.__kwdefaults__], children, set())
+    own = [function.__module__, function.__qualname__, _code(function.__code__), mentions, defaults]
+    return hashlib.sha256(repr(own).encode()).hexdigest(), children
+
+
+def _code(code): return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), [_constant(c) for c in code.co_consts]]
+
+
+def _constant(c): return _code(c) if isinstance(c, types.CodeType) else sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c)
 
 
 def _names(code):
@@ -73,12 +87,12 @@ def _told(value, found, names):
         if not _ours(value.__name__): return value.__name__
         return {n: _told(getattr(value, n), found, names) for n in sorted(names) if hasattr(value, n)}
     if isinstance(value, types.FunctionType):
-        if _ours(value.__module__): _reach(value, found)
+        if _ours(value.__module__): found.append(_plain_function(value))
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, type):
         if _ours(value.__module__):
             for member in vars(value).values():
-                if isinstance(member, types.FunctionType): _reach(member, found)
+                if isinstance(member, types.FunctionType): found.append(_plain_function(member))
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, (pd.DataFrame, pd.Series)): return _digest(pd.DataFrame(value).to_numpy(), pd.DataFrame(value).index, pd.DataFrame(value).columns)
     if isinstance(value, np.ndarray): return _digest(value)
@@ -115,9 +129,10 @@ def versions() -> dict:  # package -> version
 
 def feature_version(
     spec,         # FeatureSpec
+    known=None,   # what was found out about other functions just now; filled
 ) -> str:         # 64 hex digits
     "Hash of everything but the data that a feature's values depend on."
-    code = {n: [code_of(REGISTRY[n].function), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
+    code = {n: [code_of(REGISTRY[n].function, known), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
     return value_hash({"item": spec.item, "code": code, "packages": versions()})
 
 # %% ../../nbs/features/10a_store.ipynb #538dc9ea
@@ -165,7 +180,8 @@ class FeatureStore:
     ) -> dict:          # label -> sessions that are stored and still true
         "What need not be computed."
         known, n = self.contents(), len(fields["members"])
-        asked = {s.label: _identity(s, fields, normalise, dtype) for s in specs}
+        code = {}
+        asked = {s.label: _identity(s, fields, normalise, dtype, code) for s in specs}
         near = [s.label for s in specs if _agrees(asked[s.label], known.get(s.label), fields, n)]
         prints = field_prints(fields, set().union(*map(_data_names, asked.values())), {n, *(known[k]["sessions"] for k in near)})
         true = [k for k in near if _data(asked[k], prints, known[k]["sessions"]).items() <= known[k]["data"].items()]
@@ -275,8 +291,8 @@ class FeatureStore:
         return cube, index, assets
 
 
-def _identity(s, fields, normalise, dtype):
-    return dict(version=feature_version(s), dtype=dtype, kinds=["raw", normalise] if normalise else ["raw"], leaves=sorted(leaves(s.name, fields) & set(fields)))
+def _identity(s, fields, normalise, dtype, code):
+    return dict(version=feature_version(s, code), dtype=dtype, kinds=["raw", normalise] if normalise else ["raw"], leaves=sorted(leaves(s.name, fields) & set(fields)))
 
 
 def _agrees(asked, stored, fields, n):
