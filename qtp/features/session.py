@@ -586,7 +586,7 @@ def session_statistics(
     calendar, names = calendar or Calendar(), sorted(names or SESSION)
     _wanted(names)
     pins = {t: _pin(lake, t, versions) for t in ("bars_5min", "corporate_actions", "shares")}
-    closes = _span(lake, calendar, start, end)
+    closes = _span(lake, calendar, start, end, as_of)
     since = calendar.open_of(calendar.shift(closes[0], -CARRY)) if start is not None else None
     frames = lake.stream("bars_5min", None if vintage == "first" else as_of, pins["bars_5min"], assets, list(FIELDS), since, closes[-1])
     raw = lake.newest("bars_5min", ["adjustment"])["adjustment"] == {"raw"}
@@ -600,16 +600,18 @@ def _pin(lake, table, versions):
     return asked["version"] if isinstance(asked, dict) else asked
 
 
-def _span(lake, calendar, start, end):
-    "Closes of the sessions asked for that have bars around them."
+def _span(lake, calendar, start, end, as_of):
+    "Closes of the sessions asked for that have bars around them and were over at `as_of`."
     first, last = lake.span("bars_5min")
     if first is None: raise DataError(f"lake {lake.root}, bars_5min: holds no bars. Ingest some first.")
     inside = calendar.next_close(first - pd.Timedelta(1, "us")), calendar.next_close(last - pd.Timedelta(1, "us"))
     dates = [calendar.date_of(t) for t in inside]
     low, high = max(pd.Timestamp(start or dates[0]), dates[0]), min(pd.Timestamp(end or dates[1]), dates[1])
-    closes = calendar.closes(low, high)
+    closes = calendar.closes(low, high) if low <= high else calendar.closes(dates[0], dates[1])[:0]
+    if as_of is not None: closes = closes[closes <= pd.Timestamp(as_of)]
     if len(closes): return closes
-    raise DataError(f"lake {lake.root}, bars_5min: no session from {start} to {end}, found {dates[0]:%Y-%m-%d} to {dates[1]:%Y-%m-%d}. Ask for dates inside these.")
+    raise DataError(f"lake {lake.root}, bars_5min: no session from {start} to {end} that was over at {as_of}, found {dates[0]:%Y-%m-%d} to {dates[1]:%Y-%m-%d}. "
+                    "Ask for dates inside these.")
 
 
 def _wide(blocks, names, closes, dtype):
