@@ -13,6 +13,7 @@ from qtp.data.adjust import market_bars
 from qtp.data.simulate import simulate_market
 from qtp.features import engine
 from qtp.features.graph import fields_of, leaves, sector_codes
+from qtp.features.memory import check_memory
 from qtp.features.registry import REGISTRY, load_families, parse_specs
 from qtp.features.store import FeatureStore
 
@@ -83,6 +84,11 @@ def test_last_rows_need_their_lookback_alone(fields, whole):
         cut = {k: v.iloc[-max(s.lookback, 8):] for k, v in fields.items()}
         found = engine.compute([s], cut).iloc[-1:].to_numpy()
         same(found[None], whole.raw[[whole.names.index(s.label)], -1:], [s.label], "from its lookback alone")
+
+
+def test_declared_lookbacks_suffice_as_measured(fields, whole):
+    table = check_memory(whole.specs, fields)
+    assert table["measured"].notna().all() and table["kept"].all()
 
 
 def test_one_chunk_against_many(fields, whole, tmp_path, monkeypatch):
