@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--turns", type=int, default=TURNS, help=f"turns of the comparison, {TURNS} if not named")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qtp-alpha158-") as folder:
-        return compare(asked.folder or Path(folder), bars_of(*((12, "2022-01-03") if asked.small else (500, "2013-12-27"))), 1 if asked.small else asked.turns, asked.small)
+        return compare(asked.folder or Path(folder), bars_of(*((12, "2022-01-03") if asked.small else (500, "2013-12-20"))), 1 if asked.small else asked.turns, asked.small)
 
 
 def bars_of(n_assets, start):

@@ -10,7 +10,7 @@ __all__ = ['TILE', 'FLAT', 'WINDOWS', 'ALPHA158', 'QLIB_NAMES', 'a158_kmid', 'a1
            'a158_cntp', 'a158_cntn', 'a158_cntd', 'a158_sump', 'a158_sumn', 'a158_sumd', 'a158_vsump', 'a158_vsumn',
            'a158_vsumd', 'a158_vma', 'a158_vstd', 'a158_wvma', 'alpha158']
 
-# %% ../../nbs/features/13_alpha158.ipynb #2f76778c
+# %% ../../nbs/features/13_alpha158.ipynb #ad84b016
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -23,7 +23,7 @@ from ..core.errors import FeatureError, ParameterError, nearest
 from .registry import feature
 from .rolling import enough
 
-# %% ../../nbs/features/13_alpha158.ipynb #fd2d75b9
+# %% ../../nbs/features/13_alpha158.ipynb #1cf6e258
 def _per(top, bottom): return top / bottom.where(bottom > 0)
 
 
@@ -156,7 +156,7 @@ def a158_vwap(
     "Typical price over the close, in the place of Qlib's VWAP. Qlib's VWAP0."
     return _per((high + low + close) / 3, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #2c9a8d6c
+# %% ../../nbs/features/13_alpha158.ipynb #a9ae64f2
 TILE = 512      # sessions worked on at a time, so that sums stay in the processor's nearest cache
 FLAT = 1e-14    # relative deviation that is rounding and not movement
 
@@ -192,25 +192,31 @@ def _one(kernel, statistic, window, *frames, prepare=None):
     if prepare: arrays = prepare(*arrays)
     at[statistic], out = 0, np.empty((1, 1, *arrays[0].shape))
     windows, least = np.array([window]), np.array([enough(window)])
-    _in_threads(lambda part: kernel(*(x[part] for x in arrays), windows, least, at, out[:, :, part]), arrays[0].shape)
+    _in_threads(partial(kernel, *map(_fixed, arrays), windows, least, at, out), arrays[0].shape)
     return pd.DataFrame(out[0, 0].T, frames[0].index, frames[0].columns, copy=False)
 
 
 def _assets_first(frame): return np.ascontiguousarray(frame.to_numpy(dtype=np.float64).T)
 
 
+def _fixed(x):
+    "The array as one that is only read: kernels are compiled for this kind alone."
+    x = x.view()
+    x.flags.writeable = False
+    return x
+
+
 def _in_threads(work, shape):
-    "Do the work on contiguous parts of the assets, in as many threads as numba may use."
+    "Do `work(first, last)` on contiguous parts of the assets, in as many threads as numba may use."
     parts = 1 if shape[0] * shape[1] < _WORTHWHILE else min(numba.get_num_threads(), shape[0])
     edges = [shape[0] * i // parts for i in range(parts + 1)]
-    slices = [slice(a, b) for a, b in zip(edges, edges[1:])]
-    if parts == 1: return work(slices[0])
-    with ThreadPoolExecutor(parts) as pool: list(pool.map(work, slices))
+    if parts == 1: return work(0, shape[0])
+    with ThreadPoolExecutor(parts) as pool: list(pool.map(work, edges[:-1], edges[1:]))
 
 
 _STATISTICS, _WORTHWHILE = 6, 100_000    # most statistics of a kernel; values from which a second thread pays
 
-# %% ../../nbs/features/13_alpha158.ipynb #58c2310f
+# %% ../../nbs/features/13_alpha158.ipynb #9630b69b
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_line(now, past, k, s):
     for j in range(len(now)):
@@ -240,10 +246,10 @@ def _end_line(now, p, w, least, s, c0, c1, c2, r):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _line(x, windows, least, at, out):
+def _line(x, windows, least, at, out, first, last):
     "MA, STD, BETA, RSQR, RESI."
     s, r, longest = np.empty((3, TILE)), np.empty((5, TILE)), windows[-1]
-    for a in range(x.shape[0]):
+    for a in range(first, last):
         y = _padded(x[a], longest)
         c0, c1, c2 = _running(y, 0), _running(y, 1), _running(y, 2)
         for p in range(longest, len(y), TILE):
@@ -319,7 +325,7 @@ def a158_resi(
     "How far the close is above the straight line through the window, over the close. Qlib's RESI."
     return _one(_line, _RESI, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #a869926c
+# %% ../../nbs/features/13_alpha158.ipynb #39895868
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_extreme(past, sign, k, best, age):
     for j in range(len(past)):
@@ -343,10 +349,10 @@ def _end_extremes(h, l, c, p, w, least, s, ch, cl, r):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _extremes(high, low, close, windows, least, at, out):
+def _extremes(high, low, close, windows, least, at, out, first, last):
     "MAX, MIN, RSV, IMAX, IMIN, IMXD."
     s, r, longest = np.empty((4, TILE)), np.empty((6, TILE)), windows[-1]
-    for a in range(close.shape[0]):
+    for a in range(first, last):
         h, l, c = _padded(high[a], longest), _padded(low[a], longest), _padded(close[a], longest)
         ch, cl = _running(h, 0), _running(l, 0)
         for p in range(longest, len(c), TILE):
@@ -428,7 +434,7 @@ def a158_imxd(
     "Place of the highest high less that of the lowest low. Qlib's IMXD."
     return _one(_extremes, _IMXD, window, high, low, high)
 
-# %% ../../nbs/features/13_alpha158.ipynb #0960f9ed
+# %% ../../nbs/features/13_alpha158.ipynb #de008fac
 @njit(cache=True, nogil=True, error_model="numpy")
 def _place(b, n, old, new):
     "Take `old` out of the first `n` values of the ordered `b`, put `new` in; NaN is neither. Returns the count and where `new` went."
@@ -458,10 +464,10 @@ def _quantile(b, n, share):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _order(x, windows, least, at, out):
+def _order(x, windows, least, at, out, first, last):
     "QTLU, QTLD, RANK."
     b, r, longest = np.empty(windows[-1]), np.empty((3, x.shape[1])), windows[-1]
-    for a in range(x.shape[0]):
+    for a in range(first, last):
         y = _padded(x[a], longest)
         for i in range(len(windows)):
             n = 0
@@ -509,7 +515,7 @@ def a158_rank(
     "Percentile of the close within its window. Qlib's RANK."
     return _one(_order, _RANK, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #0afb533e
+# %% ../../nbs/features/13_alpha158.ipynb #5017abae
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_pair(x, y, u, v, s):
     for j in range(len(x)):
@@ -533,10 +539,10 @@ def _end_pair(x, y, p, w, least, s, count, r):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pair(left, right, windows, least, at, out):
+def _pair(left, right, windows, least, at, out, first, last):
     "CORR of two series."
     s, r, longest = np.empty((5, TILE)), np.empty((1, TILE)), windows[-1]
-    for a in range(left.shape[0]):
+    for a in range(first, last):
         x, y = _padded(left[a], longest), _padded(right[a], longest)
         x, y = x + 0.0 * y, y + 0.0 * x
         count = _running(x, 0)
@@ -591,7 +597,7 @@ def a158_cord(
     "Correlation of the close's change with the logarithm of volume's change. Qlib's CORD."
     return _one(_pair, _CORR, window, close, volume, prepare=_changes)
 
-# %% ../../nbs/features/13_alpha158.ipynb #2685d068
+# %% ../../nbs/features/13_alpha158.ipynb #c24c0dda
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_moves(up, down, s):
     for j in range(len(up)):
@@ -610,10 +616,10 @@ def _end_moves(d, p, w, least, s, c, cu, cd, r):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _moves(x, windows, least, at, out):
+def _moves(x, windows, least, at, out, first, last):
     "CNTP, CNTN, CNTD, SUMP, SUMN, SUMD."
     s, r, longest = np.empty((2, TILE)), np.empty((6, TILE)), windows[-1]
-    for a in range(x.shape[0]):
+    for a in range(first, last):
         d = _padded(x[a], longest)
         d[1:] = d[1:] - d[:-1]
         up, down = np.where(d > 0.0, d, 0.0), np.where(d < 0.0, -d, 0.0)
@@ -721,7 +727,7 @@ def a158_vsumd(
     "Sum of volume's changes over sum of its absolute changes. Qlib's VSUMD."
     return _one(_moves, _SUMD, window, volume)
 
-# %% ../../nbs/features/13_alpha158.ipynb #fda6bc7a
+# %% ../../nbs/features/13_alpha158.ipynb #3e5d1bd4
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_spread(now, past, s):
     for j in range(len(now)):
@@ -744,10 +750,10 @@ def _end_spread(now, p, w, least, s, count, r):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _spread(x, windows, least, at, out):
+def _spread(x, windows, least, at, out, first, last):
     "Mean and deviation over the latest value, deviation over mean."
     s, r, longest = np.empty((2, TILE)), np.empty((3, TILE)), windows[-1]
-    for a in range(x.shape[0]):
+    for a in range(first, last):
         y = _padded(x[a], longest)
         count = _running(y, 0)
         for p in range(longest, len(y), TILE):
@@ -797,7 +803,7 @@ def a158_wvma(
     "Standard deviation over mean of the absolute return times volume. Qlib's WVMA."
     return _one(_spread, _WVMA, window, close, volume, prepare=_churn)
 
-# %% ../../nbs/features/13_alpha158.ipynb #7841c226
+# %% ../../nbs/features/13_alpha158.ipynb #0b9fcbd5
 WINDOWS = (5, 10, 20, 30, 60)
 _BAR = ("kmid", "klen", "kmid2", "kup", "kup2", "klow", "klow2", "ksft", "ksft2", "open", "high", "low", "vwap")
 _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "qtld", "rank", "rsv", "imax", "imin", "imxd", "corr", "cord", "cntp", "cntn", "cntd",
@@ -805,7 +811,7 @@ _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "q
 ALPHA158 = [f"a158_{n}" for n in _BAR] + [{f"a158_{n}": {"window": w}} for n in _ROLLING for w in WINDOWS]    # as an experiment file writes them
 QLIB_NAMES = {f"a158_{n}": n.upper() + ("" if n.startswith("k") else "0") for n in _BAR} | {f"a158_{n}_{w}": f"{n.upper()}{w}" for n in _ROLLING for w in WINDOWS}
 
-# %% ../../nbs/features/13_alpha158.ipynb #43b5288d
+# %% ../../nbs/features/13_alpha158.ipynb #b24c32e1
 def alpha158(
     bars: pd.DataFrame,        # (sessions, (field, asset_id)) wide bars with open, high, low, close and volume
     dtype: str = "float32",    # type of the result; values are computed in float64
@@ -818,9 +824,10 @@ def alpha158(
     missing = [f for f in _INPUTS if f not in bars.columns.get_level_values(0)]
     if missing: raise FeatureError(f"alpha158: needs `{missing[0]}`, found fields {sorted(set(bars.columns.get_level_values(0)))}. Load the field.")
     frames = [bars[f] for f in _INPUTS]
-    assets, arrays = frames[3].columns, [_assets_first(f) for f in frames]
+    assets, (o, h, l, c, v) = frames[3].columns, [_assets_first(f) for f in frames]
     cube = np.empty((len(QLIB_NAMES), len(assets), len(bars)), dtype)
-    _in_threads(partial(_fill, arrays, cube), arrays[0].shape)
+    jobs = _jobs(o, h, l, c, v, cube)
+    _in_threads(lambda first, last: [job(first, last) for job in jobs], c.shape)
     columns = pd.MultiIndex.from_product([list(QLIB_NAMES), assets], names=["feature", "asset_id"])
     return pd.DataFrame(cube.reshape(len(columns), len(bars)).T, bars.index, columns, copy=False)
 
@@ -828,36 +835,29 @@ def alpha158(
 _INPUTS = ("open", "high", "low", "close", "volume")
 
 
-def _fill(arrays, cube, part):
-    "All features of some assets."
-    o, h, l, c, v = (x[part] for x in arrays)
+def _jobs(o, h, l, c, v, cube):
+    "What is to be done on a part of the assets, one call a kernel."
     windows, least = np.array(WINDOWS), np.array([enough(w) for w in WINDOWS])
-    out = cube[len(_BAR):].reshape(len(_ROLLING), len(WINDOWS), *cube.shape[1:])[:, :, part]
-    run = lambda kernel, names, *inputs: kernel(*inputs, windows, least, np.array([_ROLLING.index(n) if n else -1 for n in names.split(" ")]), out)
-    _bar(o, h, l, c, cube[:len(_BAR), part])
-    _past(c, windows, out[_ROLLING.index("roc")])
-    run(_line, "ma std beta rsqr resi", c)
-    run(_extremes, "max min rsv imax imin imxd", h, l, c)
-    run(_order, "qtlu qtld rank", c)
-    run(_pair, "corr", *_levels(c, v))
-    run(_pair, "cord", *_changes(c, v))
-    run(_moves, "cntp cntn cntd sump sumn sumd", c)
-    run(_moves, "   vsump vsumn vsumd", v)
-    run(_spread, "vma vstd ", v)
-    run(_spread, "  wvma", *_churn(c, v))
+    out = cube[len(_BAR):].reshape(len(_ROLLING), len(WINDOWS), *cube.shape[1:])
+    row = lambda names: np.array([_ROLLING.index(n) if n else -1 for n in names.split(" ")])
+    job = lambda kernel, names, *inputs: partial(kernel, *map(_fixed, inputs), windows, least, row(names), out)
+    return [partial(_bar, *map(_fixed, (o, h, l, c)), cube[:len(_BAR)]), partial(_past, _fixed(c), windows, out[_ROLLING.index("roc")]),
+            job(_line, "ma std beta rsqr resi", c), job(_extremes, "max min rsv imax imin imxd", h, l, c), job(_order, "qtlu qtld rank", c),
+            job(_pair, "corr", *_levels(c, v)), job(_pair, "cord", *_changes(c, v)), job(_moves, "cntp cntn cntd sump sumn sumd", c),
+            job(_moves, "   vsump vsumn vsumd", v), job(_spread, "vma vstd ", v), job(_spread, "  wvma", *_churn(c, v))]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _past(x, windows, out):
-    for a in range(x.shape[0]):
+def _past(x, windows, out, first, last):
+    for a in range(first, last):
         for i in range(len(windows)):
             out[i, a, :windows[i]] = np.nan
             for t in range(windows[i], x.shape[1]): out[i, a, t] = x[a, t - windows[i]] / (x[a, t] if x[a, t] > 0.0 else np.nan)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bar(open_, high, low, close, out):
-    for a in range(close.shape[0]):
+def _bar(open_, high, low, close, out, first, last):
+    for a in range(first, last):
         for t in range(close.shape[1]):
             o, h, l, c = open_[a, t], high[a, t], low[a, t], close[a, t]
             base, span, price = o if o > 0.0 else np.nan, h - l if h - l > 0.0 else np.nan, c if c > 0.0 else np.nan
