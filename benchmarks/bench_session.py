@@ -153,7 +153,8 @@ def ours(kind, folder, into, span):
 
 
 def write_long(found, into):
-    found.stack("asset_id", future_stack=True).rename(columns=lambda n: n.removeprefix("session_"))[EIGHT].dropna(how="all").reset_index().to_parquet(into)
+    found = found[[f"session_{n}" for n in EIGHT]].stack("asset_id", future_stack=True).dropna(how="all")
+    found.rename(columns=lambda n: n.removeprefix("session_")).reset_index().to_parquet(into)
 
 
 def duckdb_eight(kind, folder, into, span):

@@ -417,7 +417,8 @@ def _links(actions, assets, closes, last_close, every_close, first_vintage):
     "Ratio and cash of each morning, (assets, sessions)."
     ratio, cash = np.ones((len(assets), len(closes))), np.zeros((len(assets), len(closes)))
     if actions is None or actions.empty: return ratio, cash
-    code, ex = assets.get_indexer(actions["asset_id"]), _micro(actions["effective"])
+    place = dict(zip(assets, range(len(assets))))
+    code, ex = np.array([place.get(a, -1) for a in actions["asset_id"]]), _micro(actions["effective"])
     s = np.searchsorted(closes, ex, side="left")          # the session at whose open it acts; the next one with bars where that one is not in the frame
     near = (code >= 0) & (s < len(closes)) & (ex > last_close)
     if first_vintage: near &= _micro(actions["timestamp"]) <= every_close[np.minimum(np.searchsorted(every_close, ex), len(every_close) - 1)]
@@ -427,12 +428,18 @@ def _links(actions, assets, closes, last_close, every_close, first_vintage):
     return ratio, cash
 
 
-def _shares(shares, assets, closes):
+def _told(shares):
+    "Shares outstanding as told, (instants, assets); None without."
+    if shares is None or shares.empty: return None
+    last = shares.sort_values(["timestamp", "event_time"], kind="stable").drop_duplicates(["timestamp", "asset_id"], keep="last")
+    return last.pivot(index="timestamp", columns="asset_id", values="shares").ffill()
+
+
+def _shares(told, assets, closes):
     "Shares outstanding as known at each close, (assets, sessions)."
-    if shares is None or shares.empty: return np.full((len(assets), len(closes)), np.nan)
-    known = shares[shares["asset_id"].isin(assets)].sort_values(["timestamp", "event_time"], kind="stable").drop_duplicates(["timestamp", "asset_id"], keep="last")
-    wide = known.pivot(index="timestamp", columns="asset_id", values="shares").reindex(columns=assets).ffill()
-    return np.ascontiguousarray(wide.reindex(pd.to_datetime(closes, unit="us", utc=True), method="ffill").to_numpy(dtype=float).T)
+    if told is None: return np.full((len(assets), len(closes)), np.nan)
+    known = told.reindex(columns=assets).reindex(pd.to_datetime(closes, unit="us", utc=True), method="ffill")
+    return np.ascontiguousarray(known.to_numpy(dtype=float).T)
 
 
 def _micro(stamps):
@@ -452,7 +459,7 @@ class SessionState:
         "Values of some assets; of those not seen yet, a session too old to count."
         known = dict(zip(self.assets, range(len(self.assets))))
         out = np.tile([np.nan, np.nan, np.nan, -1e9], (len(assets), 1))
-        at = np.array([known.get(a, -1) for a in list(assets)], int)
+        at = np.array([known.get(a, -1) for a in assets], int)
         if len(known): out[at >= 0] = self.values[at[at >= 0]]
         return out
 
@@ -461,7 +468,7 @@ class SessionState:
 class SessionBlock:
     "Statistics of the sessions of one frame."
     closes: np.ndarray    # (sessions,) microseconds
-    assets: pd.Index      # asset ids of `asset`
+    assets: list          # asset ids of `asset`
     asset: np.ndarray     # (runs,) number of the asset
     session: np.ndarray   # (runs,) number of the session
     values: np.ndarray    # (runs, statistics) in the order of SESSION
@@ -487,6 +494,7 @@ def session_blocks(
     if vintage not in ("first", "latest"): raise ParameterError(f"vintage: found {vintage!r}, expected 'first' or 'latest'.")
     limit = np.iinfo(np.int64).max if as_of is None else _micro([pd.Timestamp(as_of)])[0]
     actions, shares = (t if t is None or as_of is None else t[t["timestamp"] <= pd.Timestamp(as_of)] for t in (actions, shares))
+    shares = _told(shares)
     for frame in frames:
         if frame.empty: continue
         block = _block(frame, want, calendar, actions, shares, limit, vintage == "first", state, threads)
@@ -526,13 +534,13 @@ def _block(frame, want, calendar, actions, shares, as_of, first, state, threads)
 
 def _chained(assets, asset, session, basics, out, closes, position, last, actions, shares, every_close, first, state):
     "Fill in what needs the session before; the state afterwards."
-    every = assets.union(pd.Index(state.assets, dtype=assets.dtype), sort=True)        # a split in a halt concerns whoever is carried
-    there = np.full((len(every), len(closes)), -1)
-    there[every.get_indexer(assets)[asset], session] = np.arange(len(asset))
+    every = sorted({*state.assets, *assets})        # a split in a halt concerns whoever is carried
+    place, there = dict(zip(every, range(len(every)))), np.full((len(every), len(closes)), -1)
+    there[np.array([place[a] for a in assets], int)[asset], session] = np.arange(len(asset))
     if (there >= 0).sum() < len(asset): raise DataError("frames: the bars of an asset and session stand in two places, expected rows sorted by asset and time. Use `Lake.stream`.")
-    carried, (ratio, cash) = state.of(every.tolist()), _links(actions, every, closes, last, every_close, first)
+    carried, (ratio, cash) = state.of(every), _links(actions, every, closes, last, every_close, first)
     _chain_all(basics, there, ratio, cash, _shares(shares, every, closes), position, carried, out)
-    return SessionState(pd.Timestamp(int(closes[-1]), unit="us", tz="UTC"), tuple(every.tolist()), carried)
+    return SessionState(pd.Timestamp(int(closes[-1]), unit="us", tz="UTC"), tuple(every), carried)
 
 
 def _arrays(frame):
@@ -541,7 +549,7 @@ def _arrays(frame):
     code = column.cat.codes.to_numpy()
     arrays = [_micro(frame["event_time"]), _micro(frame["timestamp"]), code, *(frame[f].to_numpy(dtype=float) for f in FIELDS)]
     time, known, code, *fields = (_read_only(a) for a in arrays)
-    return time, known, code, pd.Index(column.cat.categories.astype("str")), fields
+    return time, known, code, column.cat.categories.tolist(), fields
 
 
 def _read_only(array):
@@ -620,8 +628,8 @@ def _wide(blocks, names, closes, dtype):
     for block in blocks:
         to = np.searchsorted(rows, block.closes)
         to[rows[np.minimum(to, len(rows) - 1)] != block.closes] = -1        # sessions before `start`
-        before, place, names_of = len(seen), np.full(len(block.assets), -1), block.assets.tolist()
-        for a in np.unique(block.asset[to[block.session] >= 0]): place[a] = seen.setdefault(names_of[a], len(seen))
+        before, place = len(seen), np.full(len(block.assets), -1)
+        for a in np.unique(block.asset[to[block.session] >= 0]): place[a] = seen.setdefault(block.assets[a], len(seen))
         if len(seen) > room: flat, room = _roomier(flat, len(names), len(rows), room, before, len(seen))
         cube = flat.reshape(len(names), room, len(rows))
         cube[:, before:len(seen)] = np.nan
