@@ -27,24 +27,31 @@ _jit = dict(cache=True, nogil=True, error_model="numpy")
 @njit(**_jit)
 def _load(x, y, ok):
     "Finite values and 0 elsewhere, 1 where there is one; how many of them, and how many infinite ones."
-    good = missing = 0
+    good = infinite = 0
     for i in range(x.size):
         there = x[i] - x[i] == 0.0
         good += there
-        missing += x[i] != x[i]
         ok[i] = 1.0 if there else 0.0
         y[i] = x[i] + 0.0 if there else 0.0       # + 0.0 makes one zero of two
-    return good, x.size - good - missing
+    if good < x.size:
+        for i in range(x.size): infinite += np.isinf(x[i])
+    return good, infinite
 
 
 @njit(**_jit)
-def _held(ok, window, held):
+def _held(ok, window, held, good):
     "Values in each window."
-    n = 0.0
-    for t in range(ok.size):
-        n += ok[t]
-        if t >= window: n -= ok[t - window]
-        held[t] = n
+    n, head = 0.0, min(window, ok.size)
+    if good == ok.size:
+        for t in range(head): held[t] = t + 1.0
+        held[head:] = window
+    else:
+        for t in range(head):
+            n += ok[t]
+            held[t] = n
+        for t in range(window, ok.size):
+            n += ok[t] - ok[t - window]
+            held[t] = n
 
 
 @njit(**_jit)
@@ -65,8 +72,22 @@ def _times(into, older):
 
 
 @njit(**_jit)
+def _doubled(new, old, shift, weight):
+    new[:shift] = old[:shift]
+    into, late, early = new[shift:], old[shift:], old[:old.size - shift]
+    for i in range(early.size): into[i] = late[i] + weight * early[i]
+
+
+@njit(**_jit)
+def _doubled_product(new, old, shift):
+    new[:shift] = old[:shift]
+    into, late, early = new[shift:], old[shift:], old[:old.size - shift]
+    for i in range(early.size): into[i] = late[i] * early[i]
+
+
+@njit(**_jit)
 def _sweep(level, older, total, window, decay, product):
-    "Sum (or product) over each window; `level` holds the rows and is used up."
+    "Sum (or product) over each window; `level` holds the rows, and it and `older` are used up."
     n, covered, size = level.size, 0, 1
     while covered < window:
         if window & size:
@@ -75,11 +96,10 @@ def _sweep(level, older, total, window, decay, product):
             elif product: _times(total[n - rest:], level[:rest])
             else: _add(total[n - rest:], level[:rest], decay ** covered)
             covered += size
-        rest = max(n - size, 0)
-        if covered < window and rest:
-            older[:] = level
-            if product: _times(level[size:], older[:rest])
-            else: _add(level[size:], older[:rest], decay ** size)
+        if covered < window and size < n:
+            if product: _doubled_product(older, level, size)
+            else: _doubled(older, level, size, decay ** size)
+            level, older = older, level
         size *= 2
 
 
@@ -123,7 +143,7 @@ def sums(x, out, window, least, kind, decay):
     y, ok, held, older, total, weights, tilted, here = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
     for a in range(x.shape[0]):
         good, infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         if kind == EWM or kind == DECAY: here[:] = ok
         if kind == COUNT: y[:] = (y != 0.0) * 1.0
         if kind == PRODUCT: y[:] = np.where(ok > 0, y, 1.0)
@@ -203,9 +223,9 @@ def _join_moments(b, a, shift, n, d, f, c, kind, weight):
 @njit(**_jit)
 def _central(p, ok, window, kind, decay, full, total, scratch):
     "Mean less the row's value, and central sums, of every window of the rows `p`, into `total`; `full` only answers for complete windows."
-    n, k = p.size, 1 + max(1, kind - 1)
+    n, k = p.size, 2 + max(0, kind - EWM_STD)      # rows in use: mean and M2, then M3, then M4
     level, older, d, f, c = scratch[:5], scratch[5:10], scratch[10], scratch[11], scratch[12]
-    level[:k - 1], level[k - 1, :n] = 0.0, 0.0
+    for row in range(k): level[row, :n] = 0.0
     level[4, :n] = ok
     covered, size, n_level, n_total = 0, 1, 1.0, 0.0
     while covered < window:
@@ -215,9 +235,11 @@ def _central(p, ok, window, kind, decay, full, total, scratch):
             into, shift, n_into = (level, size, n_level) if growing else (total, covered, n_total)
             weight = decay ** shift
             if growing:
-                for row in range(5): older[row, :n] = level[row, :n]
+                for row in range(k): older[row, :n] = level[row, :n]
+                if not full: older[4, :n] = level[4, :n]
             if shift == 0:
-                for row in range(5): total[row, :n] = level[row, :n]
+                for row in range(k): total[row, :n] = level[row, :n]
+                if not full: total[4, :n] = level[4, :n]
             elif shift < n:
                 source = older if growing else level
                 m = n - shift
@@ -289,7 +311,7 @@ def moments(x, out, window, least, kind, decay):
     y, ok, p, held, weights, squares = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     for a in range(x.shape[0]):
         good, infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         _latest(y, ok, p)
         if kind == EWM_STD:
             y[:] = ok
@@ -343,9 +365,9 @@ def _cross(px, py, ok, window, full, total, scratch):
             into, shift = (level, size) if growing else (total, covered)
             source = older if growing else level
             if growing:
-                for row in range(6): older[row, :n] = level[row, :n]
+                for row in range(5 if full else 6): older[row, :n] = level[row, :n]
             if shift == 0:
-                for row in range(6): total[row, :n] = level[row, :n]
+                for row in range(5 if full else 6): total[row, :n] = level[row, :n]
             elif shift < n:
                 m = n - shift
                 _delta(dx[:m], source[0, :m], px[:m], px[shift:], into[0, shift:n])
@@ -385,12 +407,14 @@ def pairs(y, x, out, window, least, kind, against_time):
     rows, total, scratch = np.empty((7, n)), np.empty((6, n)), np.empty((16, n))
     v, ok, u, ok_u, py, px, held = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6]
     for a in range(y.shape[0]):
-        infinite, infinite_u = _load(y[a], v, ok)[1], 0
+        good, infinite = _load(y[a], v, ok)
+        infinite_u = 0
         if against_time: u[:] = np.arange(n)
         else:
-            infinite_u = _load(x[a], u, ok_u)[1]
+            good_u, infinite_u = _load(x[a], u, ok_u)
+            good = min(good, good_u)
             _times(ok, ok_u)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         _latest(v, ok, py)
         _latest(u, ok, px)
         full = (held == window).sum() > 0.6 * n
@@ -410,8 +434,10 @@ def pairs(y, x, out, window, least, kind, against_time):
 
 # %% ../../nbs/features/01b_windows.ipynb #e1b281d5
 @njit(**_jit)
-def _larger(into, older):
-    for i in range(older.size): into[i] = older[i] if older[i] > into[i] else into[i]
+def _larger(new, old, shift):
+    new[:shift] = old[:shift]
+    into, late, early = new[shift:], old[shift:], old[:old.size - shift]
+    for i in range(early.size): into[i] = early[i] if early[i] > late[i] else late[i]
 
 
 @njit(**_jit)
@@ -429,18 +455,19 @@ def extremes(x, out, window, least, sign, place):
     y, ok, held, older, age, older_age = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
     for a in range(x.shape[0]):
         good, infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         for i in range(n): y[i] = sign * y[i] if ok[i] > 0.0 else -np.inf
         age[:] = 0.0
         size = 1
         while size < window:
             shift = min(size, window - size)
             rest = max(n - shift, 0)
-            older[:] = y
             if place:
-                older_age[:] = age
+                older[:], older_age[:] = y, age
                 _larger_older(y[n - rest:], age[n - rest:], older[:rest], older_age[:rest], float(shift))
-            else: _larger(y[n - rest:], older[:rest])
+            elif rest:
+                _larger(older, y, shift)
+                y, older = older, y
             size += shift
         if not place: y *= sign
         _where(out[a], age if place else y, held, least)
@@ -468,7 +495,7 @@ def ranks(x, out, window, least):
     y, ok, held = rows[0], rows[1], rows[2]
     for a in range(x.shape[0]):
         good, infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         for t in range(n):
             if ok[t] == 0.0: y[t] = np.nan
         for t in range(n):
@@ -479,10 +506,21 @@ def ranks(x, out, window, least):
 
 
 @njit(**_jit)
+def _place(ordered, v):
+    "How many of the sorted values are below: by halves where they are many."
+    low, n = 0, ordered.size
+    while n > 64:
+        half = n // 2
+        low = low + half if ordered[low + half - 1] < v else low
+        n -= half
+    return low + _below(ordered[low:low + n], v)
+
+
+@njit(**_jit)
 def _replace(ordered, n, old, new):
     "One sorted value leaves and one enters; a NaN stands for none. How many there are then."
-    i = _below(ordered[:n], old) if old == old else n
-    j = _below(ordered[:n], new) if new == new else n
+    i = _place(ordered[:n], old) if old == old else n
+    j = _place(ordered[:n], new) if new == new else n
     if new != new:
         if old == old:
             n -= 1
@@ -504,7 +542,7 @@ def quantiles(x, out, window, least, q):
     y, ok, held = rows[0], rows[1], rows[2]
     for a in range(x.shape[0]):
         good, infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
+        _held(ok, window, held, good)
         for t in range(n):
             if ok[t] == 0.0: y[t] = np.nan
         m = 0
