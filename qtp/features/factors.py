@@ -8,7 +8,7 @@ __all__ = ['absorption_ratio', 'absorption_shift', 'pc1_loading', 'systematic_sh
 # %% ../../nbs/features/08b_factors.ipynb #2dc1e798
 import numpy as np
 import pandas as pd
-from scipy.linalg import eigh
+from scipy.linalg import eigh, eigvalsh
 from threadpoolctl import threadpool_limits
 
 from .registry import feature
@@ -159,7 +159,7 @@ def effective_factors(
     Source: Roy and Vetterli, The effective rank, EUSIPCO (2007), on the correlation matrix.
     """
     def diversity(z, inside):
-        values = _components(z, inside, len(z))[0]
+        values = eigvalsh(z[:, inside] @ z[:, inside].T)
         p = values[values > 1e-12] / values[values > 1e-12].sum()
         return np.exp(-(p * np.log(p)).sum())
     return _each_window(simple_return, members, window, diversity, 2)

@@ -13,18 +13,20 @@ from numba import njit
 
 from .registry import feature
 from .rolling import enough
+from .windows import over_assets
 
 # %% ../../nbs/features/08a_spectral.ipynb #c6c55286
 ENTROPY, PERIOD, PEAK, SLOW, CENTROID, TILT = range(6)
 
 
 @njit(cache=True, nogil=True)
-def _spectra(x, window, least, kind, cut):
-    out, half = np.full(x.shape, np.nan), window // 2
+def _spectra(x, out, window, least, kind, cut):
+    half = window // 2
+    out[:] = np.nan
     cos, sin = np.empty((window, half)), np.empty((window, half))
     for s in range(window):
         for k in range(half): cos[s, k], sin[s, k] = np.cos(2 * np.pi * (k + 1) * s / window), np.sin(2 * np.pi * (k + 1) * s / window)
-    real, imaginary = np.empty(half), np.empty(half)
+    real, imaginary, d = np.empty(half), np.empty(half), np.empty(window)
     for a in range(x.shape[0]):
         for t in range(window - 1, x.shape[1]):
             n, total, largest = 0, 0.0, 0.0
@@ -32,14 +34,15 @@ def _spectra(x, window, least, kind, cut):
                 if x[a, s] == x[a, s]: n, total, largest = n + 1, total + x[a, s], max(largest, abs(x[a, s]))
             if n < least: continue
             mean = total / n
-            real[:], imaginary[:] = 0.0, 0.0
             for s in range(window):
                 v = x[a, t - window + 1 + s]
-                d = v - mean if v == v else 0.0
-                for k in range(half): real[k], imaginary[k] = real[k] + d * cos[s, k], imaginary[k] + d * sin[s, k]
+                d[s] = v - mean if v == v else 0.0
+            real[:], imaginary[:] = d[0], 0.0
+            for s in range(1, half + 1):              # a session and its mirror image share a cosine, and a sine but for the sign
+                plus, minus = (d[s] + d[window - s], d[s] - d[window - s]) if 2 * s < window else (d[s], 0.0)
+                for k in range(half): real[k], imaginary[k] = real[k] + plus * cos[s, k], imaginary[k] + minus * sin[s, k]
             power = real * real + imaginary * imaginary
             if power.sum() > (1e-12 * largest * window) ** 2: out[a, t] = _read(power / power.sum(), window, kind, cut)
-    return out
 
 
 @njit(cache=True, nogil=True)
@@ -56,8 +59,8 @@ def _read(share, window, kind, cut):
 
 
 def _spectrum(frame, window, kind, cut=0):
-    x = np.array(frame.to_numpy(dtype=np.float64).T, order="C")
-    return pd.DataFrame(_spectra(x, window, enough(window), kind, cut).T, frame.index, frame.columns, copy=False)
+    values = over_assets(_spectra, [frame.to_numpy(dtype=np.float64).T], window, enough(window), kind, cut)
+    return pd.DataFrame(values.T, frame.index, frame.columns, copy=False)
 
 
 @feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
