@@ -18,6 +18,8 @@ import pandas as pd
 from ..core.certificate import Certificate
 from ..core.errors import DataError, ParameterError, FeatureError, QtpError, nearest
 from ..core.files import read_json, write_frame, write_json, write_text
+from ..core.lake import Lake
+from ..data.market import load_market
 from .cross_section import cs_rank, cs_zscore
 from .graph import Evaluation, check_inputs, fields_of, leaves
 from .registry import feature_metadata, parse_specs
@@ -26,7 +28,7 @@ from .worker import Worker
 # %% ../../nbs/features/10_engine.ipynb #051b65f7
 def compute(
     specs,                                 # FeatureSpecs, or a list that `parse_specs` reads
-    bars,                                  # (sessions, (field, asset_id)) wide bars, or a market that holds them
+    bars,                                  # (sessions, (field, asset_id)) wide bars, a market that holds them, or the lake to load it from
     members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all
     rows: int | None = None,               # last sessions to compute; None for all
 ) -> pd.DataFrame:                         # (sessions, (feature, asset_id)) values as float64, features in the order of the list
@@ -34,7 +36,7 @@ def compute(
 
     Raises `DataError` for bars of another shape, `FeatureError` for an input that is not there or a result that cannot be used.
     """
-    specs, fields = parse_specs(specs), fields_of(bars, members)
+    specs, fields = parse_specs(specs), fields_of(load_market(bars) if isinstance(bars, Lake) else bars, members)
     columns = dict(_columns(specs, fields, rows))
     wide = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=fields["members"].index)
     return wide.rename_axis(columns=["feature", "asset_id"])
@@ -147,7 +149,7 @@ NORMALISE = {"rank": cs_rank, "zscore": cs_zscore}
 
 def materialize(
     specs,                                 # FeatureSpecs, or a list that `parse_specs` reads
-    bars,                                  # (sessions, (field, asset_id)) wide bars, or a market that holds them
+    bars,                                  # (sessions, (field, asset_id)) wide bars, a market that holds them, or the lake to load it from
     members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all
     normalise: str | None = "rank",        # across the members of a session: "rank", "zscore" or None
     dtype: str = "float32",                # type in which values are stored; they are computed in float64
@@ -164,7 +166,7 @@ def materialize(
     """
     for name, found, known in (("normalise", normalise, [*NORMALISE, None]), ("dtype", dtype, ["float32", "float64"]), ("engine", engine, ["local"]),
                                ("on_error", on_error, ["raise", "skip"])): _check_choice(name, found, known)
-    specs, fields = parse_specs(specs), fields_of(bars, members)
+    specs, fields = parse_specs(specs), fields_of(load_market(bars) if isinstance(bars, Lake) else bars, members)
     like = fields["members"].iloc[-(rows or len(fields["members"])):]
     starts = {s.label: len(fields["members"]) - len(like) for s in specs} if store is None else store.recall(specs, fields, normalise, dtype)
     first = min(*starts.values(), len(fields["members"]) - len(like))
