@@ -89,7 +89,7 @@ def _held(s, clean, values, close, min_assets):
     stretch = _largest(x) / largest if largest > 0 else np.nan
     late = 0 if s.lookback is None else int((x.notna() & _gone(close, s.lookback + s.lag)).to_numpy().sum())
     agreement = rank_ic(x, before, min_assets).mean()
-    found = [text for bad, text in ((largest == 0, "says nothing about the clean market"), (stretch > STRETCH, f"{stretch:.3g} times the clean size"),
+    found = [text for bad, text in ((not before.notna().any(axis=None), "says nothing about the clean market"), (stretch > STRETCH, f"{stretch:.3g} times the clean size"),
                                     (late, f"{late} values more than {s.lookback} sessions after the last bar")) if bad]
     return {"known": float(x.notna().to_numpy().mean()), "stretch": stretch, "late": late, "agreement": agreement,
             "holds": not found, "found": "; ".join(found)}

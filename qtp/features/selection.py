@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STEADY', 'stability', 'block_stability', 'on_target', 'feature_turnover', 'feature_ic', 'settled', 'training_ic',
-           'rank_correlation', 'redundancy', 'clusters', 'select_features', 'pruning_log', 'plot_correlation']
+           'rank_correlation', 'redundancy', 'clusters', 'common_ic', 'select_features', 'pruning_log',
+           'plot_correlation']
 
 # %% ../../nbs/features/11_selection.ipynb #e90e8df0
 import numpy as np
@@ -206,6 +207,19 @@ def _numbered(label, sizes):
     return label.map({k: i + 1 for i, k in enumerate(order)}).fillna(0).astype(int)
 
 # %% ../../nbs/features/11_selection.ipynb #05630ac3
+def common_ic(
+    ics: pd.DataFrame,    # (sessions, features) information coefficients on training dates
+    cluster: pd.Series,   # feature -> number of its cluster; 0 for none
+) -> pd.Series:           # feature -> mean IC; all of a cluster over the same sessions
+    "Mean IC of each feature, comparable within its cluster. A cluster without a common session is judged by plain means."
+    out = ics.mean()
+    for k in sorted(set(cluster) - {0}):
+        names = cluster.index[cluster == k]
+        common = ics[names].dropna()
+        if len(common): out[names] = common.mean()
+    return out
+
+
 def select_features(
     fs: FeatureSet,                  # the set
     fwd_returns: pd.DataFrame,       # (sessions, assets) return over `horizon` after the fill, decimal
@@ -221,9 +235,10 @@ def select_features(
     """
     train = fs.rows(train_index)
     known = settled(train_index, horizon)
-    ic = feature_ic(fs.rows(known), fwd_returns.reindex(known), min_assets).mean() if len(known) else None
+    cluster = clusters(rank_correlation(train, train_index), report)
+    ic = common_ic(feature_ic(fs.rows(known), fwd_returns.reindex(known), min_assets), cluster) if len(known) else None
     table = redundancy(train, train_index, drop, report, ic)
-    table["cluster"] = clusters(rank_correlation(train, train_index), report)
+    table["cluster"] = cluster
     measured = {"stability": stability(train, (1, 3, 5, 10), min_assets), "steady": block_stability(train, min_assets=min_assets), "turnover": feature_turnover(train)}
     for name, columns in measured.items(): table = table.join(columns.add_prefix(f"{name}_"))
     return fs.select(table.index[table["decision"] == "keep"]), table
@@ -255,7 +270,7 @@ def plot_correlation(
     ax = plt.subplots(figsize=(2.6 + .16 * n, 2 + .16 * n), layout="constrained")[1] if ax is None else ax
     image = ax.imshow(shown, vmin=-1, vmax=1, cmap="RdBu_r")
     dropped = set() if decisions is None else set(decisions.index[decisions["decision"] == "drop"])
-    size = min(9, max(4, 420 / n))
+    size = min(8, max(4, 420 / n))
     ax.set_xticks(range(n), order, rotation=90, fontsize=size)
     ax.set_yticks(range(n), [f"{name} (dropped)" if name in dropped else name for name in order], fontsize=size)
     ax.figure.colorbar(image, ax=ax, shrink=.7, label="rank correlation")

@@ -77,7 +77,7 @@ def _leave_selection(phase, full, decisions, correlation, train):
     phase.table("stability", decisions.filter(regex="^(stability|steady|turnover)_").join(on_target(steady).add_prefix("target_")), csv=True)
     phase.table("correlation", correlation, csv=True)
     phase.table("pruning", log, csv=True)
-    for event, feature, reason in zip(log["event"], log["feature"], log["reason"]): phase.note(f"{event} {feature}: {reason}")
+    for event, feature, reason in zip(log["event"], log["feature"], log["reason"]): phase.note(f"{event} {feature}: {reason.removeprefix('reported: ')}")
 
 
 def _leave_robustness(phase, specs, market):
