@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FLAT', 'SUM', 'MEAN', 'COUNT', 'PRODUCT', 'DECAY', 'EWM', 'VAR', 'STD', 'EWM_STD', 'SKEW', 'KURT', 'SLOPE', 'R2',
            'RESIDUAL', 'CORR', 'COV', 'ALONE', 'sums', 'moments', 'pairs', 'extremes', 'ranks', 'quantiles',
-           'over_assets']
+           'over_assets', 'compile_kernels']
 
 # %% ../../nbs/features/01b_windows.ipynb #00b99bc9
 from concurrent.futures import ThreadPoolExecutor
@@ -585,3 +585,10 @@ def _contiguous(a):
     a = np.ascontiguousarray(a, dtype=np.float64)
     a.flags.writeable = False         # one type for frames that may be written and frames that may not
     return a
+
+
+def compile_kernels():
+    "Compile every kernel with the types that `qtp.features.rolling` uses, or load it from numba's cache."
+    x = np.ones((1, 4))
+    for kernel, *parameters in ((sums, SUM, 1.0), (moments, STD, 1.0), (extremes, 1.0, False), (ranks,), (quantiles, 0.5)): over_assets(kernel, [x], 2, 1.0, *parameters)
+    over_assets(pairs, [x, x], 2, 1.0, SLOPE, True)
