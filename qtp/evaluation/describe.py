@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['tails', 'autocorrelations', 'spectrum', 'bets', 'mean_correlation', 'season_table', 'largest_moves', 'regime_table',
-           'transitions']
+           'transitions', 'intraday_profile']
 
 # %% ../../nbs/evaluation/03_describe.ipynb #86016499
 import numpy as np
@@ -186,3 +186,20 @@ def transitions(
     "Where each regime leads."
     pair = pd.DataFrame({"from": states, "to": states.shift(-1)}).dropna()
     return pd.crosstab(pair["from"], pair["to"], normalize="index")
+
+# %% ../../nbs/evaluation/03_describe.ipynb #a3d4b569
+def intraday_profile(
+    bars: pd.DataFrame,              # long: event_time (UTC, end of the bar), asset_id, open, high, low, close, volume
+    zone: str = "America/New_York",  # in which the time of day is read
+) -> pd.DataFrame:                   # (times of day, volume_share size_bps range_bps sessions); mean over assets and sessions
+    """What each time of day brings: its share of a session's volume, and the size of the move in the bar.
+
+    Raises `DataError` for stamps without a zone.
+    """
+    if bars["event_time"].dt.tz is None: raise DataError("bars.event_time: found stamps without a zone, expected UTC instants. Localise them first.")
+    local = bars["event_time"].dt.tz_convert(zone)
+    day, time = local.dt.date, local.dt.strftime("%H:%M").rename("time")
+    whole = bars["volume"].groupby([bars["asset_id"], day]).transform("sum")
+    values = pd.DataFrame({"volume_share": bars["volume"] / whole.where(whole > 0), "size_bps": 1e4 * (bars["close"] / bars["open"] - 1).abs(),
+                           "range_bps": 1e4 * (bars["high"] / bars["low"] - 1)})
+    return values.groupby(time).mean().assign(sessions=day.groupby(time).nunique())
