@@ -642,8 +642,8 @@ def _wide(blocks, names, closes, dtype):
 
 
 def _roomier(flat, n_names, n_rows, room, used, needed):
-    "Room for a quarter more assets than are needed; what nobody writes to takes no memory."
-    more = needed + needed // 4
+    "Room for an eighth more assets than are needed; what nobody writes to takes no memory."
+    more = needed + needed // 8
     out = np.empty(n_names * more * n_rows, flat.dtype)
     out.reshape(n_names, more, n_rows)[:, :used] = flat.reshape(n_names, room, n_rows)[:, :used]
     return out, more
