@@ -15,6 +15,7 @@ from ..core.errors import DataError
 from ..core.frames import check_aligned
 from .registry import feature
 from .rolling import rolling_mean, rolling_rank, rolling_std, rolling_sum
+from .windows import over_assets
 
 # %% ../../nbs/features/12_regime.ipynb #53f8aeba
 REGIMES = ("trending, calm", "trending, volatile", "turning, calm", "turning, volatile")
@@ -172,18 +173,17 @@ CALM, WILD = 0.5, 1.5   # volatility of the states, in trailing volatilities
 
 
 @njit(cache=True, nogil=True)
-def _filtered(odds, memory):
+def _filtered(odds, out, memory):
     "Chance of the wild state after each row, from the odds that each value gives it, begun even and run over the row's last `memory` values."
-    out = np.full(odds.shape, np.nan)
-    for a in range(odds.shape[1]):
-        for t in range(odds.shape[0]):
-            if odds[t, a] != odds[t, a]: continue
+    out[:] = np.nan
+    for a in range(odds.shape[0]):
+        for t in range(odds.shape[1]):
+            if odds[a, t] != odds[a, t]: continue
             p = 0.5
             for s in range(max(0, t - memory + 1), t + 1):
                 p = p * STAY + (1 - p) * (1 - STAY)
-                if odds[s, a] == odds[s, a]: p = p * odds[s, a] / (p * odds[s, a] + 1 - p)
-            out[t, a] = p
-    return out
+                if odds[a, s] == odds[a, s]: p = p * odds[a, s] / (p * odds[a, s] + 1 - p)
+            out[a, t] = p
 
 
 @feature(family="regime", lookback=lambda window, memory: window + memory, minimum={"window": 2})
@@ -200,7 +200,7 @@ def volatile_probability(
     usual = rolling_std(log_return, window).shift(1)
     z = (log_return / usual.where(usual > 0)).clip(-8, 8)
     odds = CALM / WILD * np.exp(0.5 * z**2 * (CALM**-2 - WILD**-2))
-    return pd.DataFrame(_filtered(np.asfortranarray(odds.to_numpy(dtype=np.float64)), memory), z.index, z.columns, copy=False)
+    return pd.DataFrame(over_assets(_filtered, [odds.to_numpy(dtype=np.float64).T], memory).T, z.index, z.columns, copy=False)
 
 # %% ../../nbs/features/12_regime.ipynb #11bea943
 def plot_regimes(
