@@ -87,12 +87,19 @@ def _held(s, clean, values, close, min_assets):
     x, before = values[s.label], clean[s.label] if s.label in clean.names else values[s.label] * np.nan
     largest = _largest(before)
     stretch = _largest(x) / largest if largest > 0 else np.nan
-    late = 0 if s.lookback is None else int((x.notna() & _gone(close, s.lookback + s.lag)).to_numpy().sum())
+    late = 0 if s.lookback is None or _market_wide(x) else int((x.notna() & _gone(close, s.lookback + s.lag)).to_numpy().sum())
     agreement = rank_ic(x, before, min_assets).mean()
     found = [text for bad, text in ((not before.notna().any(axis=None), "says nothing about the clean market"), (stretch > STRETCH, f"{stretch:.3g} times the clean size"),
                                     (late, f"{late} values more than {s.lookback} sessions after the last bar")) if bad]
     return {"known": float(x.notna().to_numpy().mean()), "stretch": stretch, "late": late, "agreement": agreement,
             "holds": not found, "found": "; ".join(found)}
+
+
+def _market_wide(x):
+    "Whether every session says one thing about all assets: then it speaks of the market, and no asset can be gone."
+    values = x.to_numpy()
+    known = (values == values).any(axis=1)
+    return bool(known.any() and (np.nanmax(values[known], axis=1) == np.nanmin(values[known], axis=1)).all())
 
 
 def _largest(frame):
