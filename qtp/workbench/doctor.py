@@ -175,7 +175,8 @@ def prepare(
     from qtp.core.tracking import Tracker
     settings = settings or _read_settings()
     problems = []
-    for what, job in (("MLflow's database", Tracker(settings.tracking_uri, settings.artifact_root).migrate), *([("the kernels", _walk_once)] if road else [])):
+    kernels = [("the rolling kernels", _compile), ("the road's kernels", _walk_once)] if road else []
+    for what, job in (("MLflow's database", Tracker(settings.tracking_uri, settings.artifact_root).migrate), *kernels):
         try: job()
         except Exception as e: problems.append(f"{what}: {type(e).__name__}: {e}")
     return problems
@@ -184,6 +185,11 @@ def prepare(
 def _read_settings():
     from qtp.core.settings import settings
     return settings()
+
+
+def _compile():
+    from qtp.features.windows import compile_kernels
+    compile_kernels()
 
 
 def _walk_once():
