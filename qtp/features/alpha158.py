@@ -10,7 +10,7 @@ __all__ = ['TILE', 'FLAT', 'WINDOWS', 'ALPHA158', 'QLIB_NAMES', 'a158_kmid', 'a1
            'a158_cntp', 'a158_cntn', 'a158_cntd', 'a158_sump', 'a158_sumn', 'a158_sumd', 'a158_vsump', 'a158_vsumn',
            'a158_vsumd', 'a158_vma', 'a158_vstd', 'a158_wvma', 'alpha158']
 
-# %% ../../nbs/features/13_alpha158.ipynb #ad84b016
+# %% ../../nbs/features/13_alpha158.ipynb #c604a650
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -23,8 +23,11 @@ from ..core.errors import FeatureError, ParameterError, nearest
 from .registry import feature
 from .rolling import enough
 
-# %% ../../nbs/features/13_alpha158.ipynb #1cf6e258
-def _per(top, bottom): return top / bottom.where(bottom > 0)
+# %% ../../nbs/features/13_alpha158.ipynb #7c48660b
+def _per(top, bottom): return top.where(np.isfinite(top)) / bottom.where((bottom > 0) & (bottom < np.inf))
+
+
+def _edge(pick, open, close): return pick(open.where(np.isfinite(open)), close.where(np.isfinite(close)))
 
 
 @feature(family="alpha158", lookback=1)
@@ -64,7 +67,7 @@ def a158_kup(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) decimal, from 0
     "Upper shadow over the open. Qlib's KUP."
-    return _per(high - np.maximum(open, close), open)
+    return _per(high - _edge(np.maximum, open, close), open)
 
 
 @feature(family="alpha158", lookback=1)
@@ -75,7 +78,7 @@ def a158_kup2(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) in [0, 1]; NaN without a range
     "Upper shadow over the range. Qlib's KUP2."
-    return _per(high - np.maximum(open, close), high - low)
+    return _per(high - _edge(np.maximum, open, close), high - low)
 
 
 @feature(family="alpha158", lookback=1)
@@ -85,7 +88,7 @@ def a158_klow(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) decimal, from 0
     "Lower shadow over the open. Qlib's KLOW."
-    return _per(np.minimum(open, close) - low, open)
+    return _per(_edge(np.minimum, open, close) - low, open)
 
 
 @feature(family="alpha158", lookback=1)
@@ -96,7 +99,7 @@ def a158_klow2(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) in [0, 1]; NaN without a range
     "Lower shadow over the range. Qlib's KLOW2."
-    return _per(np.minimum(open, close) - low, high - low)
+    return _per(_edge(np.minimum, open, close) - low, high - low)
 
 
 @feature(family="alpha158", lookback=1)
@@ -156,7 +159,7 @@ def a158_vwap(
     "Typical price over the close, in the place of Qlib's VWAP. Qlib's VWAP0."
     return _per((high + low + close) / 3, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #a9ae64f2
+# %% ../../nbs/features/13_alpha158.ipynb #a8f57836
 TILE = 512      # sessions worked on at a time, so that sums stay in the processor's nearest cache
 FLAT = 1e-14    # relative deviation that is rounding and not movement
 
@@ -216,7 +219,7 @@ def _in_threads(work, shape):
 
 _STATISTICS, _WORTHWHILE = 6, 100_000    # most statistics of a kernel; values from which a second thread pays
 
-# %% ../../nbs/features/13_alpha158.ipynb #9630b69b
+# %% ../../nbs/features/13_alpha158.ipynb #d5390aaa
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_line(now, past, k, s):
     for j in range(len(now)):
@@ -325,7 +328,7 @@ def a158_resi(
     "How far the close is above the straight line through the window, over the close. Qlib's RESI."
     return _one(_line, _RESI, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #39895868
+# %% ../../nbs/features/13_alpha158.ipynb #8f7c8b53
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_extreme(past, sign, k, best, age):
     for j in range(len(past)):
@@ -434,7 +437,7 @@ def a158_imxd(
     "Place of the highest high less that of the lowest low. Qlib's IMXD."
     return _one(_extremes, _IMXD, window, high, low, high)
 
-# %% ../../nbs/features/13_alpha158.ipynb #de008fac
+# %% ../../nbs/features/13_alpha158.ipynb #b712d21a
 @njit(cache=True, nogil=True, error_model="numpy")
 def _place(b, n, old, new):
     "Take `old` out of the first `n` values of the ordered `b`, put `new` in; NaN is neither. Returns the count and where `new` went."
@@ -515,7 +518,7 @@ def a158_rank(
     "Percentile of the close within its window. Qlib's RANK."
     return _one(_order, _RANK, window, close)
 
-# %% ../../nbs/features/13_alpha158.ipynb #5017abae
+# %% ../../nbs/features/13_alpha158.ipynb #fac19e5d
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_pair(x, y, u, v, s):
     for j in range(len(x)):
@@ -597,7 +600,7 @@ def a158_cord(
     "Correlation of the close's change with the logarithm of volume's change. Qlib's CORD."
     return _one(_pair, _CORR, window, close, volume, prepare=_changes)
 
-# %% ../../nbs/features/13_alpha158.ipynb #c24c0dda
+# %% ../../nbs/features/13_alpha158.ipynb #a401ac52
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_moves(up, down, s):
     for j in range(len(up)):
@@ -727,7 +730,7 @@ def a158_vsumd(
     "Sum of volume's changes over sum of its absolute changes. Qlib's VSUMD."
     return _one(_moves, _SUMD, window, volume)
 
-# %% ../../nbs/features/13_alpha158.ipynb #3e5d1bd4
+# %% ../../nbs/features/13_alpha158.ipynb #01f83a41
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_spread(now, past, s):
     for j in range(len(now)):
@@ -803,7 +806,7 @@ def a158_wvma(
     "Standard deviation over mean of the absolute return times volume. Qlib's WVMA."
     return _one(_spread, _WVMA, window, close, volume, prepare=_churn)
 
-# %% ../../nbs/features/13_alpha158.ipynb #0b9fcbd5
+# %% ../../nbs/features/13_alpha158.ipynb #083df960
 WINDOWS = (5, 10, 20, 30, 60)
 _BAR = ("kmid", "klen", "kmid2", "kup", "kup2", "klow", "klow2", "ksft", "ksft2", "open", "high", "low", "vwap")
 _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "qtld", "rank", "rsv", "imax", "imin", "imxd", "corr", "cord", "cntp", "cntn", "cntd",
@@ -811,7 +814,7 @@ _ROLLING = ("roc", "ma", "std", "beta", "rsqr", "resi", "max", "min", "qtlu", "q
 ALPHA158 = [f"a158_{n}" for n in _BAR] + [{f"a158_{n}": {"window": w}} for n in _ROLLING for w in WINDOWS]    # as an experiment file writes them
 QLIB_NAMES = {f"a158_{n}": n.upper() + ("" if n.startswith("k") else "0") for n in _BAR} | {f"a158_{n}_{w}": f"{n.upper()}{w}" for n in _ROLLING for w in WINDOWS}
 
-# %% ../../nbs/features/13_alpha158.ipynb #b24c32e1
+# %% ../../nbs/features/13_alpha158.ipynb #661a6d5f
 def alpha158(
     bars: pd.DataFrame,        # (sessions, (field, asset_id)) wide bars with open, high, low, close and volume
     dtype: str = "float32",    # type of the result; values are computed in float64
@@ -848,18 +851,22 @@ def _jobs(o, h, l, c, v, cube):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _known(v): return v if np.isfinite(v) else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _past(x, windows, out, first, last):
     for a in range(first, last):
         for i in range(len(windows)):
             out[i, a, :windows[i]] = np.nan
-            for t in range(windows[i], x.shape[1]): out[i, a, t] = x[a, t - windows[i]] / (x[a, t] if x[a, t] > 0.0 else np.nan)
+            for t in range(windows[i], x.shape[1]): out[i, a, t] = _known(x[a, t - windows[i]]) / (_known(x[a, t]) if x[a, t] > 0.0 else np.nan)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bar(open_, high, low, close, out, first, last):
     for a in range(first, last):
         for t in range(close.shape[1]):
-            o, h, l, c = open_[a, t], high[a, t], low[a, t], close[a, t]
+            o, h, l, c = _known(open_[a, t]), _known(high[a, t]), _known(low[a, t]), _known(close[a, t])
             base, span, price = o if o > 0.0 else np.nan, h - l if h - l > 0.0 else np.nan, c if c > 0.0 else np.nan
             upper, lower = h - (o if o > c or o != o else c), (o if o < c or o != o else c) - l
             out[0, a, t], out[1, a, t], out[2, a, t] = (c - o) / base, (h - l) / base, (c - o) / span
