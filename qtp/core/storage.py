@@ -52,7 +52,12 @@ def parts_of(
     if len(parts) == 1: return {str(first): frame}
     where = np.searchsorted(parts.astype("datetime64[us]"), at, side="right") - 1
     rows = {str(part): np.flatnonzero(where == i) for i, part in enumerate(parts)}
-    return {part: frame.take(r) for part, r in rows.items() if len(r)}
+    return {part: _rows(frame, r) for part, r in rows.items() if len(r)}
+
+
+def _rows(frame, at):
+    "Rows at increasing positions; those that lie together are not copied."
+    return frame.iloc[at[0]:at[-1] + 1] if at[-1] - at[0] + 1 == len(at) else frame.take(at)
 
 # %% ../../nbs/core/04b_storage.ipynb #dca6779d
 @dataclass(frozen=True)
