@@ -28,7 +28,7 @@ from .errors import LakeError, nearest
 from .files import write_json
 from .frames import KEY, asof, check_utc
 from .records import Content, beyond, content_of, in_order, key_codes, new_records
-from .storage import PART, PARTS, DataFile, content_in_name, filesystem, parts_of, read_files, schema_of, to_arrow, to_frame, write_file
+from .storage import PART, PARTS, DataFile, content_in_name, count_rows, filesystem, parts_of, read_files, schema_of, to_arrow, to_frame, write_file
 
 # %% ../../nbs/core/05_lake.ipynb #24011400
 SCHEMA_VERSION = 2                # raised when the meaning of a stored column or of a file's name changes
@@ -159,7 +159,7 @@ class Lake:
         """
         held = self._open(table, version)
         names, files = _readable(held, fields), _within(held, start, end)
-        self._check_budget(held, files, names, assets)
+        self._check_budget(held, files, names, _filter(held, as_of, assets, start, end))
         frame = to_frame(_guarded(held, read_files, held.fs, [f.path for f in files], held.schema, names, _filter(held, as_of, assets, start, end)))
         key = [k for k in held.key if k in names]
         if as_of is not None: return asof(frame, as_of, key)
@@ -430,10 +430,13 @@ class Lake:
         if "://" not in self.root: return write_json(f"{self.root}/{PINS}/{name}.json", numbers)
         with self._home().open_output_stream(f"{PINS}/{name}.json", buffer_size=2**16) as out: out.write(json.dumps(numbers).encode())      # an object is there whole or not at all
 
-    def _check_budget(self, held, files, names, assets):
+    def _check_budget(self, held, files, names, where):
         rows = sum(f.content.rows for f in files)
-        need = rows * sum(_WIDTH.get(str(held.schema.field(n).type), 8) for n in names) * 2 / 2**30      # rows are held twice while they are sorted
-        if assets is not None or need <= self.memory_gb: return
+        wide = sum(_WIDTH.get(str(held.schema.field(n).type), 8) for n in names) * 2 / 2**30      # rows are held twice while they are sorted
+        if rows * wide <= self.memory_gb: return
+        rows = _guarded(held, count_rows, held.fs, [f.path for f in files], held.schema, where)
+        need = rows * wide
+        if need <= self.memory_gb: return
         raise LakeError(f"{held.name}: {rows:,} rows of {len(names)} columns need about {need:.1f} GiB, more than the budget of {self.memory_gb} GiB. "
                         "Ask for fewer `fields` or a shorter span, or use `lake.stream`, which goes month by month.")
 

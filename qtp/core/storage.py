@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROW_GROUP', 'PART', 'PRICES', 'PARTS', 'parts_of', 'DataFile', 'write_file', 'encoding', 'content_in_name',
-           'to_arrow', 'schema_of', 'read_files', 'to_frame', 'filesystem']
+           'to_arrow', 'schema_of', 'read_files', 'count_rows', 'to_frame', 'filesystem']
 
 # %% ../../nbs/core/04b_storage.ipynb #d57d8bbc
 import json
@@ -158,6 +158,16 @@ def read_files(
     "Rows of some files."
     if not paths: return pa.table({f.name: pa.array([], _as_read(f.type)) for f in schema if columns is None or f.name in columns})
     return _dataset(fs, paths, schema).to_table(columns=columns or schema.names, filter=where)
+
+
+def count_rows(
+    fs: pafs.FileSystem,  # rooted at the table's folder
+    paths: list,          # of data files
+    schema: pa.Schema,    # of the table
+    where=None,           # a pyarrow.dataset expression; None for every row
+) -> int:                 # rows that fulfil it
+    "How many rows a read would return; only the columns of the expression are decoded."
+    return _dataset(fs, paths, schema).count_rows(filter=where) if paths else 0
 
 
 def _dataset(fs, paths, schema):

@@ -160,7 +160,7 @@ class _Load:
         self.kind = None if self.fresh else lake.newest(self.table, ["source", "adjustment"])
         self.total, self.read, self.seen, self.reports, self.written, self.assets, self.span, self.sides = None, 0, [], [], {}, set(), [], {}
         self.held = None if self.fresh or not lake.exists("symbols") else lake.read("symbols")
-        self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols())
+        self.sent_actions, self.spells, self.sectors, self.ended = provider.actions(*asked), provider.membership(), provider.sectors(), _ended(provider.symbols(), calendar.zone)
         self.symbols_table, self.listed = self.held, _listed(provider, self.spells, self.sectors, calendar.zone)
 
     def take(self, sent):
@@ -325,15 +325,15 @@ def _listed(provider, spells, sectors, zone):
     return [membership_sightings(spells, provider.membership_tickers_as_of), sightings(sectors.assign(timestamp=sectors["as_of"]), None, zone) if dated else spells[:0]]
 
 
-def _ended(symbols):
+def _ended(symbols, zone):
     "Delistings among what a source says about its names."
     if "last_session" not in symbols: return symbols
     gone = symbols[symbols["last_session"].notna()]
-    return gone.assign(last_session=_civil_days(gone["last_session"]))
+    return gone.assign(last_session=_civil_days(gone["last_session"], zone))
 
 
-def _civil_days(stamps):
-    return stamps.dt.tz_convert("America/New_York").dt.tz_localize(None).dt.normalize() if isinstance(stamps.dtype, pd.DatetimeTZDtype) else stamps
+def _civil_days(stamps, zone):
+    return stamps.dt.tz_convert(zone).dt.tz_localize(None).dt.normalize() if isinstance(stamps.dtype, pd.DatetimeTZDtype) else stamps
 
 
 def _sector_lists(sectors, day):

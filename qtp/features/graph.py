@@ -58,7 +58,12 @@ def _check_bars(bars):
 LEAST_ROWS = 8   # fewest rows a function is given: on a single row sums across assets run in another order, and so round differently
 
 
-def key_of(name, params): return name, tuple(params.items())
+def key_of(
+    name: str,     # of a feature
+    params: dict,  # every parameter
+) -> tuple:        # hashable
+    "What tells one evaluation of a feature from another."
+    return name, tuple(params.items())
 
 
 def own_lookback(

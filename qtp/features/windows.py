@@ -138,6 +138,7 @@ def _where(out, values, held, least):
 
 @njit(**_jit)
 def sums(x, out, window, least, kind, decay):
+    "Sums, means, weighted means, counts and products of trailing windows, one row of `x` (assets, sessions) after another, into `out`."
     n = x.shape[1]
     rows = np.empty((8, n))
     y, ok, held, older, total, weights, tilted, here = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
@@ -306,6 +307,7 @@ def _gap(held, window, full, t):
 
 @njit(**_jit)
 def moments(x, out, window, least, kind, decay):
+    "Variance, skewness, kurtosis and their exponential kin of trailing windows, into `out`."
     n = x.shape[1]
     rows, total, scratch = np.empty((6, n)), np.empty((5, n)), np.empty((13, n))
     y, ok, p, held, weights, squares = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
@@ -403,6 +405,7 @@ def _finish_pairs(out, total, px, py, held, least, kind, first, t, end):
 
 @njit(**_jit)
 def pairs(y, x, out, window, least, kind, against_time):
+    "Slopes, correlations, covariances and residuals of two arrays over trailing windows, into `out`."
     n = y.shape[1]
     rows, total, scratch = np.empty((7, n)), np.empty((6, n)), np.empty((16, n))
     v, ok, u, ok_u, py, px, held = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6]
@@ -450,6 +453,7 @@ def _larger_older(into, age, older, older_age, shift):
 
 @njit(**_jit)
 def extremes(x, out, window, least, sign, place):
+    "Largest and smallest values of trailing windows, or how many sessions ago they stood, into `out`."
     n = x.shape[1]
     rows = np.empty((6, n))
     y, ok, held, older, age, older_age = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
@@ -490,6 +494,7 @@ def _up_to(values, v):
 
 @njit(**_jit)
 def ranks(x, out, window, least):
+    "Percentile of each value within its trailing window, into `out`."
     n = x.shape[1]
     rows = np.empty((3, n))
     y, ok, held = rows[0], rows[1], rows[2]
@@ -537,6 +542,7 @@ def _replace(ordered, n, old, new):
 
 @njit(**_jit)
 def quantiles(x, out, window, least, q):
+    "Quantiles of trailing windows, into `out`."
     n = x.shape[1]
     rows, ordered = np.empty((3, n)), np.empty(min(window, n) + 1)
     y, ok, held = rows[0], rows[1], rows[2]
