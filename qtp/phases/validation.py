@@ -13,12 +13,13 @@ from ..evaluation.ic import ic_summary, rank_ic
 from ..execution.cost import flat_cost
 from .backtest import universe_weights
 from .data import open_market
-from .execution import ledger, sized
+from .execution import ledger
 from ..validation.benchmark import compare
 from ..validation.gates import gate_report
 from ..validation.holdout import holdout_table, sharpe_difference_t
 from ..validation.sensitivity import break_even_cost, sensitivity
 from ..workbench.handoff import Phase
+from ..workbench.steps import sized
 
 # %% ../../nbs/phases/08_validation.ipynb #dc85bf57
 def run(run_dir, costs, rebalance):
