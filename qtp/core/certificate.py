@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field, fields
 from .errors import CertificateError
 
 # %% ../../nbs/core/07_certificate.ipynb #fde124b9
-VERDICTS = ("clean", "leak", "inconclusive")
+VERDICTS = ("clean", "leak", "inconclusive", "waived")   # waived: a person let it pass, for the reason in `overrides`
 
 
 @dataclass(frozen=True)
 class Certificate:
     "What an audit found, and what it was found of."
-    verdict: str = "inconclusive"    # "clean", "leak" or "inconclusive"
+    verdict: str = "inconclusive"    # one of `VERDICTS`
     layers: tuple = ()               # audit layers that ran, such as "truncation"
     features: dict = field(default_factory=dict)  # label of each feature -> hash of its declaration
     code_hash: str = ""              # hash of the modules reachable from the feature functions
@@ -32,6 +32,11 @@ class Certificate:
     last: str = ""                   # last session covered, ISO instant
     created: str = ""                # instant of the audit, ISO
     overrides: tuple = ()            # reasons given by people who let something pass
+
+    @property
+    def waived(self) -> bool:
+        "Whether it rests on a person's word instead of an audit."
+        return self.verdict == "waived" and any(str(reason).strip() for reason in self.overrides)
 
     def to_json(
         self,
@@ -65,7 +70,7 @@ class Certificate:
         features: dict | None = None,           # today's declarations; None is not compared
     ) -> list:                                  # sentences; empty if the certificate holds
         "Why this certificate does not hold."
-        out = [f"the audit's verdict is {self.verdict!r}, expected 'clean'"] if self.verdict != "clean" else []
+        out = [] if self.verdict == "clean" or self.waived else [f"the audit's verdict is {self.verdict!r}, expected 'clean'"]
         if self.verdict == "clean" and not self.n_points: out.append("no value was compared")
         out += [f"the {what} changed since the audit" for what, then, today in
                 (("code", self.code_hash, code_hash), ("parameters", self.params_hash, params_hash)) if today is not None and then != today]
