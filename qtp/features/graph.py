@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core.errors import DataError, FeatureError, QtpError, nearest
 from ..core.frames import check_aligned, check_utc
+from .frame import Frame
 from .registry import REGISTRY
 
 # %% ../../nbs/features/01a_graph.ipynb #97493dfa
@@ -121,7 +122,7 @@ class Evaluation:
         fields,       # name -> frame (sessions, assets)
         tell=None,    # called with the name of each feature before its function runs
     ):
-        self.fields, self.tell, self.shared, self.n = fields, tell, {}, len(fields["members"])
+        self.fields, self.tell, self.shared, self.n = {k: Frame(v) for k, v in fields.items()}, tell, {}, len(fields["members"])
         self.everyone = bool(fields["members"].to_numpy().all())
         self.rows, self.uses = demand(wanted, self.n, fields)
 
@@ -179,7 +180,7 @@ class Evaluation:
         try: values = f.function(*inputs, **params)
         except QtpError: raise
         except Exception as e: raise located(f, params, inputs, e) from e
-        return checked(f.name, values, inputs[0], first)
+        return Frame(checked(f.name, values, inputs[0], first))
 
 
 class _Plain:
