@@ -14,7 +14,7 @@ import pandas as pd
 from .cross_section import rolling_normalise
 from .engine import FeatureSet, materialize
 from .graph import fields_of
-from .registry import feature_metadata, parse_specs
+from .registry import parse_specs
 
 # %% ../../nbs/features/10c_rolled.ipynb #887e1454
 AT_ONCE = 64   # features in float64 at a time
@@ -26,16 +26,18 @@ def materialize_rolling(
     members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all, or for the market's own
     window: int = 5,                       # sessions, 1 to 5: 1 gives the change from the session before
     dtype: str = "float32",                # type in which values are stored; they are computed in float64
+    on_error: str = "raise",               # "skip" leaves a failing feature out and notes it in `failures`
 ) -> FeatureSet:                           # its `normalised` values are rolling ones, its `normalisation` is "rolling_" and the window
     """Compute a feature set normalised by each asset's own last sessions.
 
     Raises what `materialize` and `rolling_normalise` raise.
     """
-    specs, fields = parse_specs(specs), fields_of(bars, members)
-    members, parts = fields["members"], []
+    specs, fields, parts = parse_specs(specs), fields_of(bars, members), []
     for k in range(0, len(specs), AT_ONCE):
-        part = materialize(specs[k:k + AT_ONCE], fields, members, None, "float64")
-        own = np.stack([rolling_normalise(part[name], window).where(members).to_numpy(dtype=dtype) for name in part.names])
-        parts.append((part.raw.astype(dtype), own))
-    return replace(part, names=tuple(s.label for s in specs), raw=np.concatenate([raw for raw, _ in parts]), normalised=np.concatenate([own for _, own in parts]),
-                   normalisation=f"rolling_{window}", metadata=feature_metadata(specs))
+        part = materialize(specs[k:k + AT_ONCE], fields, None, None, "float64", on_error=on_error)
+        own = np.empty(part.raw.shape, dtype)
+        for i, name in enumerate(part.names): own[i] = rolling_normalise(part[name], window).where(fields["members"])
+        parts.append(replace(part, raw=part.raw.astype(dtype), normalised=own))
+    chained = {name: [x for part in parts for x in getattr(part, name)] for name in ("names", "metadata", "failures")}
+    return replace(parts[0], names=tuple(chained["names"]), metadata=chained["metadata"], failures=tuple(chained["failures"]), normalisation=f"rolling_{window}",
+                   raw=np.concatenate([part.raw for part in parts]), normalised=np.concatenate([part.normalised for part in parts]))

@@ -70,16 +70,16 @@ SETS = {"core": lambda: [*DEFAULT_FEATURES], "default": lambda: [*DEFAULT_FEATUR
 
 # %% ../../nbs/features/15_sets.ipynb #3f4bef5a
 def wanted_features(
-    features=(),            # items as an experiment file writes them
-    families=(),            # names of families that are added whole
-    feature_set: str = "",  # name of a set that is added; "" for none, and for `default` where nothing else is named
-    fields=None,            # names of the fields that the bars have; None for everything asked for
-) -> list:                  # FeatureSpecs, in the order named, each once
+    features=(),                # items as an experiment file writes them
+    families=(),                # names of families that are added whole
+    feature_set: str = "auto",  # name of a set that is added; "auto" adds none, and is `default` where nothing else is named
+    fields=None,                # names of the fields that the bars have; None for everything asked for
+) -> list:                      # FeatureSpecs, in the order named, each once
     """The columns that an experiment asks for.
 
     Raises what `named_set`, `family_features` and `parse_specs` raise.
     """
-    feature_set = feature_set or ("" if features or families else "default")
+    if feature_set == "auto": feature_set = None if features or families else "default"
     items = [*family_features(families, fields), *(named_set(feature_set, fields) if feature_set else [])]
     named = parse_specs(features) if features else []
     specs = {s.label: s for s in named}
