@@ -157,7 +157,15 @@ def read_files(
 ) -> pa.Table:              # rows in the order of the files
     "Rows of some files."
     if not paths: return pa.table({f.name: pa.array([], _as_read(f.type)) for f in schema if columns is None or f.name in columns})
+    if len(paths) == 1 and where is None: return _whole_file(fs, paths[0], schema, columns or schema.names)
     return _dataset(fs, paths, schema).to_table(columns=columns or schema.names, filter=where)
+
+
+def _whole_file(fs, path, schema, columns):
+    "One file, each column in one piece of memory, which pandas takes as it is."
+    text = [f.name for f in schema if pa.types.is_string(f.type)]
+    with pq.ParquetFile(path, filesystem=fs, read_dictionary=text, pre_buffer=True, page_checksum_verification=True) as file: found = file.read(columns)
+    return found.select(columns).cast(pa.schema([(n, _as_read(schema.field(n).type)) for n in columns]))
 
 
 def count_rows(
@@ -187,7 +195,7 @@ def to_frame(
     "Arrow rows as a frame."
     if text == "str": table = table.cast(pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]))
     else: table = table.unify_dictionaries()
-    return table.to_pandas(split_blocks=True)
+    return table.to_pandas(split_blocks=True, self_destruct=True)      # each column leaves Arrow once it is copied
 
 # %% ../../nbs/core/04b_storage.ipynb #3b98104f
 def filesystem(

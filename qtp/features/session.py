@@ -596,7 +596,7 @@ def session_statistics(
     pins = {t: _pin(lake, t, versions) for t in ("bars_5min", "corporate_actions", "shares")}
     closes = _span(lake, calendar, start, end, as_of)
     since = calendar.open_of(calendar.shift(closes[0], -CARRY)) if start is not None else None
-    frames = lake.stream("bars_5min", None if vintage == "first" else as_of, pins["bars_5min"], assets, list(FIELDS), since, closes[-1])
+    frames = lake.stream("bars_5min", None if vintage == "first" else as_of, pins["bars_5min"], assets, list(FIELDS), since, None if end is None and as_of is None else closes[-1])
     raw = lake.newest("bars_5min", ["adjustment"])["adjustment"] == {"raw"}
     side = {n: lake.read(t, version=pins[t]) if raw and lake.exists(t) else None for n, t in (("actions", "corporate_actions"), ("shares", "shares"))}
     blocks = session_blocks(frames, names, calendar, **side, as_of=as_of, vintage=vintage, threads=threads)
