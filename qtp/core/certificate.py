@@ -28,6 +28,7 @@ class Certificate:
     packages: dict = field(default_factory=dict)  # package -> version that computed the set
     audit_version: int = 1           # raised when the audit learns to see more
     n_points: int = 0                # finite values that were compared
+    coverage: dict = field(default_factory=dict)  # layer -> finite values that it compared
     first: str = ""                  # first session covered, ISO instant
     last: str = ""                   # last session covered, ISO instant
     created: str = ""                # instant of the audit, ISO
