@@ -199,6 +199,19 @@ def _one(kernel, statistic, window, *frames, prepare=None):
     return pd.DataFrame(out[0, 0].T, frames[0].index, frames[0].columns, copy=False)
 
 
+def _many(kernel, statistics, *inputs, prepare=None):
+    "What computes every statistic and window of a kernel that is asked for in one pass: a number for each feature's name."
+    def joint(wanted, fields):
+        arrays, at = [_assets_first(fields[i]) for i in inputs], np.full(_STATISTICS, -1)
+        if prepare: arrays = prepare(*arrays)
+        windows, asked = sorted({p["window"] for _, p in wanted}), sorted({statistics[name] for name, _ in wanted})
+        at[asked], out = range(len(asked)), np.empty((len(asked), len(windows), *arrays[0].shape))
+        _in_threads(partial(kernel, *map(_fixed, arrays), np.array(windows), np.array([enough(w) for w in windows]), at, out), arrays[0].shape)
+        like = fields[inputs[0]]
+        return [pd.DataFrame(out[asked.index(statistics[name]), windows.index(p["window"])].T, like.index, like.columns, copy=False) for name, p in wanted]
+    return joint
+
+
 def _assets_first(frame): return np.ascontiguousarray(frame.to_numpy(dtype=np.float64).T)
 
 
@@ -267,6 +280,7 @@ def _line(x, windows, least, at, out, first, last):
 
 
 _MA, _STD, _BETA, _RSQR, _RESI = range(5)
+_LINES = _many(_line, {"a158_ma": _MA, "a158_std": _STD, "a158_beta": _BETA, "a158_rsqr": _RSQR, "a158_resi": _RESI}, "close")
 
 
 @feature(family="alpha158", lookback=lambda window: window + 1)
@@ -279,7 +293,7 @@ def a158_roc(
     return _per(close.shift(window), close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_LINES)
 def a158_ma(
     close,              # (sessions, assets) close, USD
     *,
@@ -289,7 +303,7 @@ def a158_ma(
     return _one(_line, _MA, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2}, joint=_LINES)
 def a158_std(
     close,              # (sessions, assets) close, USD
     *,
@@ -299,7 +313,7 @@ def a158_std(
     return _one(_line, _STD, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2}, joint=_LINES)
 def a158_beta(
     close,              # (sessions, assets) close, USD
     *,
@@ -309,7 +323,7 @@ def a158_beta(
     return _one(_line, _BETA, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 3})
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 3}, joint=_LINES)
 def a158_rsqr(
     close,              # (sessions, assets) close, USD
     *,
@@ -319,7 +333,7 @@ def a158_rsqr(
     return _one(_line, _RSQR, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2}, joint=_LINES)
 def a158_resi(
     close,              # (sessions, assets) close, USD
     *,
@@ -371,9 +385,10 @@ def _extremes(high, low, close, windows, least, at, out, first, last):
 
 
 _MAX, _MIN, _RSV, _IMAX, _IMIN, _IMXD = range(6)
+_EXTREMES = _many(_extremes, {"a158_max": _MAX, "a158_min": _MIN, "a158_rsv": _RSV, "a158_imax": _IMAX, "a158_imin": _IMIN, "a158_imxd": _IMXD}, "high", "low", "close")
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_max(
     high,               # (sessions, assets) high, USD
     close,              # (sessions, assets) close, USD
@@ -384,7 +399,7 @@ def a158_max(
     return _one(_extremes, _MAX, window, high, high, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_min(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -395,7 +410,7 @@ def a158_min(
     return _one(_extremes, _MIN, window, low, low, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_rsv(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -407,7 +422,7 @@ def a158_rsv(
     return _one(_extremes, _RSV, window, high, low, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_imax(
     high,               # (sessions, assets) high, USD
     *,
@@ -417,7 +432,7 @@ def a158_imax(
     return _one(_extremes, _IMAX, window, high, high, high)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_imin(
     low,                # (sessions, assets) low, USD
     *,
@@ -427,7 +442,7 @@ def a158_imin(
     return _one(_extremes, _IMIN, window, low, low, low)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_EXTREMES)
 def a158_imxd(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -487,9 +502,10 @@ def _order(x, windows, least, at, out, first, last):
 
 _UPPER, _LOWER = .8, .2
 _QTLU, _QTLD, _RANK = range(3)
+_ORDERS = _many(_order, {"a158_qtlu": _QTLU, "a158_qtld": _QTLD, "a158_rank": _RANK}, "close")
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_ORDERS)
 def a158_qtlu(
     close,              # (sessions, assets) close, USD
     *,
@@ -499,7 +515,7 @@ def a158_qtlu(
     return _one(_order, _QTLU, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_ORDERS)
 def a158_qtld(
     close,              # (sessions, assets) close, USD
     *,
@@ -509,7 +525,7 @@ def a158_qtld(
     return _one(_order, _QTLD, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+@feature(family="alpha158", lookback=lambda window: window, joint=_ORDERS)
 def a158_rank(
     close,              # (sessions, assets) close, USD
     *,
@@ -579,7 +595,11 @@ def _ratio(x):
     return out
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2})
+_LEVELS = _many(_pair, {"a158_corr": _CORR}, "close", "volume", prepare=_levels)
+_CHANGES = _many(_pair, {"a158_cord": _CORR}, "close", "volume", prepare=_changes)
+
+
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2}, joint=_LEVELS)
 def a158_corr(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -590,7 +610,7 @@ def a158_corr(
     return _one(_pair, _CORR, window, close, volume, prepare=_levels)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window + 1, minimum={"window": 2}, joint=_CHANGES)
 def a158_cord(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -639,9 +659,11 @@ def _moves(x, windows, least, at, out, first, last):
 
 
 _CNTP, _CNTN, _CNTD, _SUMP, _SUMN, _SUMD = range(6)
+_MOVES = _many(_moves, {"a158_cntp": _CNTP, "a158_cntn": _CNTN, "a158_cntd": _CNTD, "a158_sump": _SUMP, "a158_sumn": _SUMN, "a158_sumd": _SUMD}, "close")
+_VOLUME_MOVES = _many(_moves, {"a158_vsump": _SUMP, "a158_vsumn": _SUMN, "a158_vsumd": _SUMD}, "volume")
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_cntp(
     close,              # (sessions, assets) close, USD
     *,
@@ -651,7 +673,7 @@ def a158_cntp(
     return _one(_moves, _CNTP, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_cntn(
     close,              # (sessions, assets) close, USD
     *,
@@ -661,7 +683,7 @@ def a158_cntn(
     return _one(_moves, _CNTN, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_cntd(
     close,              # (sessions, assets) close, USD
     *,
@@ -671,7 +693,7 @@ def a158_cntd(
     return _one(_moves, _CNTD, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_sump(
     close,              # (sessions, assets) close, USD
     *,
@@ -681,7 +703,7 @@ def a158_sump(
     return _one(_moves, _SUMP, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_sumn(
     close,              # (sessions, assets) close, USD
     *,
@@ -691,7 +713,7 @@ def a158_sumn(
     return _one(_moves, _SUMN, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_MOVES)
 def a158_sumd(
     close,              # (sessions, assets) close, USD
     *,
@@ -701,7 +723,7 @@ def a158_sumd(
     return _one(_moves, _SUMD, window, close)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_VOLUME_MOVES)
 def a158_vsump(
     volume,             # (sessions, assets) shares traded
     *,
@@ -711,7 +733,7 @@ def a158_vsump(
     return _one(_moves, _SUMP, window, volume)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_VOLUME_MOVES)
 def a158_vsumn(
     volume,             # (sessions, assets) shares traded
     *,
@@ -721,7 +743,7 @@ def a158_vsumn(
     return _one(_moves, _SUMN, window, volume)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1)
+@feature(family="alpha158", lookback=lambda window: window + 1, joint=_VOLUME_MOVES)
 def a158_vsumd(
     volume,             # (sessions, assets) shares traded
     *,
@@ -771,12 +793,16 @@ def _spread(x, windows, least, at, out, first, last):
 
 
 _VMA, _VSTD, _WVMA = range(3)
+_SPREADS = _many(_spread, {"a158_vma": _VMA, "a158_vstd": _VSTD}, "volume")
 
 
 def _churn(close, volume): return (np.abs(_ratio(close) - 1) * volume,)
 
 
-@feature(family="alpha158", lookback=lambda window: window)
+_CHURNS = _many(_spread, {"a158_wvma": _WVMA}, "close", "volume", prepare=_churn)
+
+
+@feature(family="alpha158", lookback=lambda window: window, joint=_SPREADS)
 def a158_vma(
     volume,             # (sessions, assets) shares traded
     *,
@@ -786,7 +812,7 @@ def a158_vma(
     return _one(_spread, _VMA, window, volume)
 
 
-@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window, minimum={"window": 2}, joint=_SPREADS)
 def a158_vstd(
     volume,             # (sessions, assets) shares traded
     *,
@@ -796,7 +822,7 @@ def a158_vstd(
     return _one(_spread, _VSTD, window, volume)
 
 
-@feature(family="alpha158", lookback=lambda window: window + 1, minimum={"window": 2})
+@feature(family="alpha158", lookback=lambda window: window + 1, minimum={"window": 2}, joint=_CHURNS)
 def a158_wvma(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded

@@ -113,6 +113,9 @@ def _whole_depth(name, params):
     return _bars_needed(name, params)
 
 # %% ../../nbs/features/01a_graph.ipynb #e172deb9
+TOGETHER = 16   # features computed at once at most: their frames wait until they are asked for
+
+
 class Evaluation:
     "One walk over the graph of a list of features."
 
@@ -131,17 +134,38 @@ class Evaluation:
         spec,            # FeatureSpec of the list, each asked for once
     ) -> pd.DataFrame:   # (rows, assets) float64; at least its last rows are as wanted, lag not applied
         "Values of one feature."
-        return self._node(key_of(spec.name, spec.params))
+        return pd.DataFrame(self._node(key_of(spec.name, spec.params)))
 
     def _node(self, node):
-        if node not in self.shared:
-            try: self.shared[node] = self._run(node)
-            except Exception as e: self.shared[node] = e
+        if node not in self.shared: self.shared |= self._together(node) or self._alone(node)
         found = self.shared[node]
         self.uses[node] -= 1
         if isinstance(found, Exception): raise found
         if not self.uses[node]: del self.shared[node]
         return found
+
+    def _alone(self, node):
+        try: return {node: self._run(node)}
+        except Exception as e: return {node: e}
+
+    def _together(self, node):
+        "Every feature that is still to come and that the same function computes; nothing where one of them fails, since each alone says what is wrong."
+        joint = REGISTRY[node[0]].joint
+        if joint is None or self.tell or not self._from_fields(node): return {}
+        group = [node, *(m for m in self.rows if m != node and m not in self.shared and self.uses[m] and REGISTRY[m[0]].joint is joint and self._from_fields(m))][:TOGETHER]
+        if len(group) == 1: return {}
+        k = max(rows_given(m, self.rows[m], self.n) for m in group)
+        given = {i: self.fields[i].iloc[self.n - k:] for m in group for i in REGISTRY[m[0]].inputs}
+        try: return {m: v for m, v in zip(group, self._joint(joint, group, given), strict=True)}
+        except Exception: return {}
+
+    def _joint(self, joint, group, given):
+        inputs = [[given[i] for i in REGISTRY[name].inputs] for name, _ in group]
+        first = [try_out(REGISTRY[name], dict(params), x) for (name, params), x in zip(group, inputs)]
+        found = joint([(name, dict(params)) for name, params in group], given)
+        return [Frame(checked(name, v, x[0], each)) for (name, _), v, x, each in zip(group, found, inputs, first, strict=True)]
+
+    def _from_fields(self, node): return all(i in self.fields for i in REGISTRY[node[0]].inputs)
 
     def _run(self, node):
         name, params = node[0], dict(node[1])

@@ -39,6 +39,7 @@ class Feature:
     basis: str = "forward"               # "asof" when the values depend on the price level as seen at each row
     dtype: str = "float32"               # type in which its values are stored
     minimum: dict = field(default_factory=dict, hash=False)  # parameter name -> least value with which it can be computed
+    joint: Callable | None = None        # computes several features that name it at once: (name, parameters) pairs, inputs by name -> frames
 
 
 REGISTRY: dict[str, Feature] = {}
@@ -53,14 +54,15 @@ def feature(
     basis: str = "forward",                   # "asof" if values depend on the price level
     dtype: str = "float32",                   # type in which its values are stored
     minimum: dict | None = None,              # parameter -> least value with which it can be computed; 1 for those not named
+    joint: Callable | None = None,            # function that computes several features at once, with the bits of each alone: a list of (name, parameters), inputs by name -> frames
 ):                                            # the function, unchanged
     """Declare a function as a feature of the registry.
 
     Raises `FeatureError` if the declaration contradicts the function or another feature.
     """
-    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype, minimum=minimum)
+    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype, minimum=minimum, joint=joint)
     inputs, defaults = _arguments(function)
-    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype, minimum or {})
+    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype, minimum or {}, joint)
     _check_declaration(declared)
     _check_duplicate(declared)
     before = REGISTRY.get(declared.name)
@@ -87,6 +89,9 @@ def _arguments(function):
 
 def _check_declaration(f):
     if f.scope not in SCOPES: raise FeatureError(f"{f.name}: found scope {f.scope!r}, expected one of {SCOPES}.")
+    if f.joint and (f.scope, f.basis) != ("asset", "forward"):
+        raise FeatureError(f"{f.name}: has scope {f.scope!r} and basis {f.basis!r}; only features of one asset (scope='asset') from forward prices are computed jointly. "
+                           "Leave `joint` out.")
     if f.basis not in BASES: raise FeatureError(f"{f.name}: found basis {f.basis!r}, expected one of {BASES}.")
     if not f.inputs: raise FeatureError(f"{f.name}: takes no input. A feature is a function of bars: name a field such as `close` as its first argument.")
     if f.name in FIELDS or f.name == "members": raise FeatureError(f"{f.name}: is a field of the bars already. Give the feature another name.")

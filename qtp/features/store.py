@@ -132,7 +132,7 @@ def feature_version(
     known=None,   # what was found out about other functions just now; filled
 ) -> str:         # 64 hex digits
     "Hash of everything but the data that a feature's values depend on."
-    code = {n: [code_of(REGISTRY[n].function, known), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
+    code = {n: [*(code_of(f, known) for f in (REGISTRY[n].function, REGISTRY[n].joint) if f), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
     return value_hash({"item": spec.item, "code": code, "packages": versions()})
 
 # %% ../../nbs/features/10a_store.ipynb #538dc9ea

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import pandas as pd
@@ -73,7 +74,7 @@ class Worker:
         self.link = _Link(Connection(back, writable=False), Connection(theirs, readable=False))
         needed = sorted({a for s, _ in self.wanted for a in ancestors(s.name)})
         for name in needed: _by_value(REGISTRY[name].function)
-        self.link.write.send_bytes(cloudpickle.dumps(({n: REGISTRY[n] for n in needed}, self.fields, [(s.name, s.params, k) for s, k in self.wanted])))
+        self.link.write.send_bytes(cloudpickle.dumps(({n: replace(REGISTRY[n], joint=None) for n in needed}, self.fields, [(s.name, s.params, k) for s, k in self.wanted])))
         self._answer("its start", START)
 
     def _answer(self, at, limit=None):
