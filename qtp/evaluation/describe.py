@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['tails', 'autocorrelations', 'spectrum', 'bets', 'mean_correlation', 'season_table', 'largest_moves', 'regime_table',
-           'transitions', 'intraday_profile']
+           'transitions', 'intraday_profile', 'distributions', 'realized_and_daily']
 
 # %% ../../nbs/evaluation/03_describe.ipynb #86016499
 import numpy as np
@@ -189,17 +189,70 @@ def transitions(
 
 # %% ../../nbs/evaluation/03_describe.ipynb #a3d4b569
 def intraday_profile(
-    bars: pd.DataFrame,              # long: event_time (UTC, end of the bar), asset_id, open, high, low, close, volume
+    bars,                            # long bars: event_time (UTC, end of the bar), asset_id, open, high, low, close, volume; or such frames, each of whole sessions
     zone: str = "America/New_York",  # in which the time of day is read
 ) -> pd.DataFrame:                   # (times of day, volume_share size_bps range_bps sessions); mean over assets and sessions
-    """What each time of day brings: its share of a session's volume, and the size of the move in the bar.
+    """What each time of day brings: its share of a session's volume, and the size of the move in the bar; days that end early are left out.
 
     Raises `DataError` for stamps without a zone.
     """
+    total = None
+    for frame in [bars] if isinstance(bars, pd.DataFrame) else bars:
+        part = _profile_sums(frame, zone)
+        total = part if total is None else total.add(part, fill_value=0)
+    if total is None: return pd.DataFrame(columns=["volume_share", "size_bps", "range_bps", "sessions"], dtype=float).rename_axis("time")
+    out = pd.DataFrame({name: total[name] / total[f"n_{name}"] for name in ("volume_share", "size_bps", "range_bps")}).assign(sessions=total["sessions"].astype(int))
+    return out.set_axis([f"{m // 60:02d}:{m % 60:02d}" for m in out.index]).rename_axis("time")
+
+
+def _profile_sums(bars, zone):
+    "Sums and counts by minute of the day, of the days that end no earlier than most."
     if bars["event_time"].dt.tz is None: raise DataError("bars.event_time: found stamps without a zone, expected UTC instants. Localise them first.")
-    local = bars["event_time"].dt.tz_convert(zone)
-    day, time = local.dt.date, local.dt.strftime("%H:%M").rename("time")
-    whole = bars["volume"].groupby([bars["asset_id"], day]).transform("sum")
-    values = pd.DataFrame({"volume_share": bars["volume"] / whole.where(whole > 0), "size_bps": 1e4 * (bars["close"] / bars["open"] - 1).abs(),
-                           "range_bps": 1e4 * (bars["high"] / bars["low"] - 1)})
-    return values.groupby(time).mean().assign(sessions=day.groupby(time).nunique())
+    local = bars["event_time"].dt.tz_convert(zone).dt.tz_localize(None).to_numpy("datetime64[m]").astype(np.int64)
+    day, minute = np.divmod(local, 1440)
+    days, at = np.unique(day, return_inverse=True)
+    last = np.zeros(len(days), np.int64)
+    np.maximum.at(last, at, minute)
+    use = (last >= np.median(last))[at]
+    run = pd.factorize(pd.factorize(bars["asset_id"])[0] * len(days) + at)[0]
+    o, h, l, c, v = (bars[f].to_numpy(dtype=float) for f in ("open", "high", "low", "close", "volume"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = {"volume_share": v / np.bincount(run, np.nan_to_num(v))[run], "size_bps": 1e4 * np.abs(c / o - 1), "range_bps": 1e4 * (h / l - 1)}
+    sums = {"sessions": np.bincount(np.unique(minute[use] * len(days) + at[use]) // len(days), minlength=1440)}
+    for name, x in values.items():
+        there = use & np.isfinite(x)
+        sums |= {name: np.bincount(minute[there], x[there], 1440), f"n_{name}": np.bincount(minute[there], minlength=1440)}
+    return pd.DataFrame(sums)[lambda t: t["sessions"] > 0].astype(float)
+
+
+# %% ../../nbs/evaluation/03_describe.ipynb #db501de8
+def distributions(
+    statistics: pd.DataFrame,              # (sessions, (field, asset_id)) one number a session and asset
+    members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all
+) -> pd.DataFrame:                         # (fields, n mean std q01 q25 median q75 q99), pooled
+    "How each field is distributed over sessions and assets."
+    rows = {}
+    for name in statistics.columns.unique(0):
+        x = statistics[name] if members is None else statistics[name].where(members.reindex(index=statistics.index, columns=statistics[name].columns, fill_value=False))
+        x = x.to_numpy(dtype=float)
+        x = x[np.isfinite(x)]
+        rows[name] = [len(x), x.mean(), x.std(), *np.quantile(x, (.01, .25, .5, .75, .99))] if len(x) else [0] + [np.nan] * 7
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "mean", "std", "q01", "q25", "median", "q75", "q99"]).rename_axis("statistic")
+
+
+def realized_and_daily(
+    variance: pd.DataFrame,   # (sessions, assets) realised variance of a session, open to close
+    inside: pd.DataFrame,     # (sessions, assets) return from open to close, decimal
+    overnight: pd.DataFrame,  # (sessions, assets) return from the close before to the open, decimal
+    year: int = 252,          # sessions a year, NYSE
+) -> pd.DataFrame:            # (assets, sessions realized_vol session_vol overnight_vol daily_vol ratio); volatilities annualised, ratio of variances
+    """Volatility from five-minute bars beside that from opens and closes.
+
+    Source: Andersen, Bollerslev, Diebold and Labys, Econometrica 71 (2003); Hansen and Lunde, Journal of Financial Econometrics 3 (2005), for the night.
+    """
+    s, o = np.log1p(inside), np.log1p(overnight)
+    both = variance.notna() & s.notna()
+    mean = lambda x: np.sqrt(year * (x ** 2).mean())
+    out = pd.DataFrame({"sessions": both.sum(), "realized_vol": np.sqrt(year * variance.where(both).mean()), "session_vol": mean(s.where(both)),
+                        "overnight_vol": mean(o), "daily_vol": mean(s + o)})
+    return out.assign(ratio=(out["realized_vol"] / out["session_vol"].where(out["session_vol"] > 0)) ** 2).rename_axis("asset_id")
