@@ -8,6 +8,7 @@ __all__ = ['LEAST_ROWS', 'PRICES', 'SAMPLE_ASSETS', 'SAMPLE_ROWS', 'fields_of', 
 
 # %% ../../nbs/features/01a_graph.ipynb #da3ddf35
 import inspect
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -72,8 +73,12 @@ def own_lookback(
     params: dict,  # all of its parameters
 ):                 # rows of its direct inputs that one value needs; None for all
     "What the feature itself promises, its inputs left out."
-    f = REGISTRY[name]
-    return f.lookback(**{k: params[k] for k in inspect.signature(f.lookback).parameters}) if callable(f.lookback) else f.lookback
+    declared = REGISTRY[name].lookback
+    return declared(**{k: params[k] for k in _asked_by(declared)}) if callable(declared) else declared
+
+
+@lru_cache(4096)
+def _asked_by(declared): return tuple(inspect.signature(declared).parameters)
 
 
 def demand(
@@ -124,10 +129,11 @@ class Evaluation:
         wanted,       # list of (FeatureSpec, rows of it that are wanted)
         fields,       # name -> frame (sessions, assets)
         tell=None,    # called with the name of each feature before its function runs
+        needs=None,   # what `demand` says of the list; None to ask it
     ):
         self.fields, self.tell, self.shared, self.n = {k: Frame(v) for k, v in fields.items()}, tell, {}, len(fields["members"])
         self.everyone = bool(fields["members"].to_numpy().all())
-        self.rows, self.uses = demand(wanted, self.n, fields)
+        self.rows, self.uses = (dict(x) for x in needs or demand(wanted, self.n, fields))
 
     def __call__(
         self,
@@ -171,7 +177,7 @@ class Evaluation:
         name, params = node[0], dict(node[1])
         f, k = REGISTRY[name], rows_given(node, self.rows[node], self.n)
         if f.basis == "asof": return self._as_seen(f, params, k)
-        return self._called(f, params, [self._input(f, i, k) for i in f.inputs])
+        return self._called(f, params, [self._input(f, i, k) for i in f.inputs], self.rows[node])
 
     def _input(self, f, i, k):
         frame = self.fields[i] if i in self.fields else self._needed(f, i)
@@ -198,10 +204,12 @@ class Evaluation:
             out = self._called(f, params, [seen[i] if i in seen else under._node(key_of(i, REGISTRY[i].defaults)) for i in f.inputs]).where(regime == r, out)
         return out
 
-    def _called(self, f, params, inputs):
+    def _called(self, f, params, inputs, rows=None):
         if self.tell: self.tell(f.name)
         first = try_out(f, params, inputs)
-        try: values = f.function(*inputs, **params)
+        try:
+            if f.last and rows is not None and rows < len(inputs[0]): return Frame(checked(f.name, f.last(rows, *inputs, **params), inputs[0].iloc[-rows:], first))
+            values = f.function(*inputs, **params)
         except QtpError: raise
         except Exception as e: raise located(f, params, inputs, e) from e
         return Frame(checked(f.name, values, inputs[0], first))
@@ -231,9 +239,9 @@ def checked(
     array = values.to_numpy()
     if array.dtype != np.float64 or each and (values.dtypes != np.float64).any():
         raise FeatureError(f"{name}: returned {_odd_type(values)}, expected float64 in every column. Return `.astype(\"float64\")`, with NaN where there is no opinion.")
-    if np.isfinite(array.sum()): return values
-    bad = np.argwhere(np.isinf(array))
-    if not len(bad): return values
+    infinite = np.isinf(array)
+    if not infinite.any(): return values
+    bad = np.argwhere(infinite)
     row, column = bad[np.lexsort((bad[:, 1], bad[:, 0]))[0]]
     raise FeatureError(f"{name}, asset {values.columns[column]}, {values.index[row]:%Y-%m-%d %H:%M} UTC: found {array[row, column]}, expected a finite value or NaN "
                        f"({len(bad)} infinite values). Return NaN where the feature is undefined.")

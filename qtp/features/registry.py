@@ -40,6 +40,7 @@ class Feature:
     dtype: str = "float32"               # type in which its values are stored
     minimum: dict = field(default_factory=dict, hash=False)  # parameter name -> least value with which it can be computed
     joint: Callable | None = None        # computes several features that name it at once: (name, parameters) pairs, inputs by name -> frames
+    last: Callable | None = None         # the function for the last rows alone, which come first among its arguments
 
 
 REGISTRY: dict[str, Feature] = {}
@@ -55,14 +56,15 @@ def feature(
     dtype: str = "float32",                   # type in which its values are stored
     minimum: dict | None = None,              # parameter -> least value with which it can be computed; 1 for those not named
     joint: Callable | None = None,            # function that computes several features at once, with the bits of each alone: a list of (name, parameters), inputs by name -> frames
+    last: Callable | None = None,             # function of (rows, inputs..., parameters) that gives so many last rows of the frame, with the same bits, for less
 ):                                            # the function, unchanged
     """Declare a function as a feature of the registry.
 
     Raises `FeatureError` if the declaration contradicts the function or another feature.
     """
-    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype, minimum=minimum, joint=joint)
+    if function is None: return lambda f: feature(f, family=family, lookback=lookback, scope=scope, basis=basis, dtype=dtype, minimum=minimum, joint=joint, last=last)
     inputs, defaults = _arguments(function)
-    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype, minimum or {}, joint)
+    declared = Feature(function.__name__, function, family, lookback, scope, inputs, defaults, basis, dtype, minimum or {}, joint, last)
     _check_declaration(declared)
     _check_duplicate(declared)
     before = REGISTRY.get(declared.name)

@@ -132,7 +132,7 @@ def feature_version(
     known=None,   # what was found out about other functions just now; filled
 ) -> str:         # 64 hex digits
     "Hash of everything but the data that a feature's values depend on."
-    code = {n: [*(code_of(f, known) for f in (REGISTRY[n].function, REGISTRY[n].joint) if f), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
+    code = {n: [*(code_of(f, known) for f in (REGISTRY[n].function, REGISTRY[n].joint, REGISTRY[n].last) if f), REGISTRY[n].scope, REGISTRY[n].basis] for n in ancestors(spec.name)}
     return value_hash({"item": spec.item, "code": code, "packages": versions()})
 
 # %% ../../nbs/features/10a_store.ipynb #538dc9ea
@@ -237,12 +237,12 @@ class FeatureStore:
         for place, labels in tables.items():
             if place and len(labels) == place[2] and min(starts[k] for k in labels) and self.lake.version(place[0]) == place[1]:
                 self._append(place[0], {k: columns[k] for k in labels}, members, starts[labels[0]], offset)
-                places |= {k: [place[0], self.lake.version(place[0]), place[2]] for k in labels}
+                places |= dict.fromkeys(labels, [place[0], self.lake.version(place[0]), place[2]])
         rest = {k: columns[k] for k in starts if k not in places}
         if not rest or offset: return places          # some features of a table, and their last rows alone: they are computed again until all are asked for
         table = self._free(kind, {t[0] for v in told.values() for t in v["tables"].values()} | {p[0] for p in places.values()})
         self._append(table, rest, members, 0, 0)
-        return places | {k: [table, self.lake.version(table), len(rest)] for k in rest}
+        return places | dict.fromkeys(rest, [table, self.lake.version(table), len(rest)])
 
     def _free(self, kind, taken):
         "Name of a table that nothing stored refers to."

@@ -59,7 +59,17 @@ def return_kurt(
     return rolling_kurt(log_return, window)
 
 # %% ../../nbs/features/06_volatility.ipynb #7a88e784
-@feature(family="volatility", lookback=None, minimum={"window": 2})
+def _percentile_of_last(rows, log_return, *, window, min_history):
+    "The last rows of `vol_percentile`, by counting."
+    sizes = rolling_std(log_return, window).to_numpy()
+    held = np.isfinite(sizes).cumsum(axis=0)[-rows:]
+    at = range(len(sizes) - rows, len(sizes))
+    below, up_to = (np.stack([compare(sizes[:t + 1], sizes[t]).sum(axis=0) for t in at]) for compare in (np.less, np.less_equal))
+    known = np.isfinite(sizes[-rows:]) & (held >= min_history)
+    return pd.DataFrame(np.divide((below + up_to + 1) / 2, held, out=np.full(held.shape, np.nan), where=known), log_return.index[-rows:], log_return.columns)
+
+
+@feature(family="volatility", lookback=None, minimum={"window": 2}, last=_percentile_of_last)
 def vol_percentile(
     log_return,         # (sessions, assets) log return of one session
     *,
