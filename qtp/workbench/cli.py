@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from . import data_commands
+from . import audit_commands, data_commands
 from .console import CODES, Overrides, plain, refusals, short_path, show_panel, show_table
 
 
@@ -33,6 +33,8 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 app.command(epilog=CODES)(data_commands.ingest)
 app.command(epilog=CODES)(data_commands.providers)
 app.add_typer(data_commands.lake_app, name="lake")
+app.command(epilog=CODES)(audit_commands.audit)
+app.command(epilog=CODES)(audit_commands.placebo)
 
 GO_ON = "go on with `qtp run --resume DIR`."
 
