@@ -4,9 +4,14 @@ import pandas as pd
 import pytest
 
 from qtp.evaluation.ic import ic_panel, rank_ic
-from qtp.features.engine import default_features, materialize
-from qtp.features.selection import clusters, common_ic, feature_ic, pruning_log, rank_correlation, select_features, settled, training_ic
+from qtp.causality.certify import check_certificate
+from qtp.core.errors import ParameterError
+from qtp.features.engine import FeatureSet, default_features, materialize
+from qtp.features.registry import parse_specs
+from qtp.features.selection import block_stability, clusters, common_ic, feature_ic, pruning_log, rank_correlation, rolling_stability, select_features, settled, training_ic
+from qtp.features.sets import SETS, named_set, wanted_features
 from qtp.labels.forward_return import forward_return
+from qtp.phases import features as phase_4
 
 TRAIN, HORIZON = 200, 5
 
@@ -77,3 +82,56 @@ def test_a_panel_is_session_by_session_spearman(seed):
             wanted = oracle(*pair).statistic if pair.shape[1] >= 3 and len(set(pair[0])) > 1 else np.nan
             np.testing.assert_allclose(found[t], wanted, rtol=1e-9, atol=1e-12)
     pd.testing.assert_series_equal(ic_panel({"x": x}, {1: y}, min_assets=3)["x", 1], rank_ic(x, y, 3), check_names=False, rtol=1e-12)
+
+
+def test_rolling_stability_knows_nothing_of_later_sessions():
+    fs = materialize([{"mom": {"window": 5}}, "log_return"], world(4))
+    whole, cut = (rolling_stability(f, 3, 5) for f in (fs, fs.rows(fs.index[:150])))
+    pd.testing.assert_frame_equal(whole.iloc[:150], cut, check_exact=True, check_freq=False)
+    np.testing.assert_allclose(block_stability(fs, (3,), 5)[3], whole.mean()[list(fs.names)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_can_be_computed(name):
+    bars = world(3, sessions=280, assets=6)
+    items = named_set(name, bars.columns.get_level_values(0).unique())
+    fs = materialize(items, bars)
+    assert list(fs.names) == [s.label for s in parse_specs(items)] and np.isfinite(fs.raw).any(axis=(1, 2)).mean() > .9
+
+
+def run_phase(**given):
+    defaults = dict(run_dir="", features=[], families=[], feature_set="auto", modules=[], on_error="raise", normalise="rank", rolling_window=5, train_fraction=.25, ic_horizon=5,
+                    horizons=[1, 5], regime_window=60, stress_sessions=0, stress_assets=20, min_assets=5, n_samples=100, budget="quick", seed=1)
+    return phase_4.run(**defaults | given)
+
+
+def test_the_road_has_sectors_and_audits_them():
+    phase = run_phase(features=["sector_relative", {"mom": {"window": 20}}], families=["spectral"])
+    fs = FeatureSet.load(phase.path("features"))
+    decisions = phase.load("features", "redundancy")
+    assert {"sector_relative_20", "mom_20", "spectral_entropy_64"} <= set(decisions.index) and set(decisions["family"]) == {"cross_section", "returns", "spectral"}
+    coverage = phase.load("features", "audit_coverage")
+    assert (coverage.loc[coverage["feature"].eq("sector_relative_20"), "values"] > 0).any() and check_certificate(fs).verdict == "clean"
+    kept = set(fs.names)
+    log = phase.load("features", "pruning")
+    assert set(log.loc[log["event"] == "dropped", "feature"]) == set(decisions.index) - kept
+
+
+def test_the_road_normalises_by_rolling_windows_and_keeps_raw_values_apart(monkeypatch):
+    monkeypatch.setattr(phase_4, "AUDITED", 2)      # several audits make one report
+    phase = run_phase(features=["rsi", "log_return", {"mom": {"window": 20}}], normalise="rolling", rolling_window=3)
+    fs = FeatureSet.load(phase.path("features"))
+    assert fs.normalisation == "rolling_3" and check_certificate(fs).verdict == "clean"
+    coverage = phase.load("features", "audit_coverage")
+    assert {f"{n} normalised" for n in fs.names} <= set(coverage["feature"])
+    x = pd.DataFrame(fs.raw[fs.names.index("log_return")], fs.index, fs.assets).astype(float)
+    wanted = (x - x.rolling(3).mean()) / x.rolling(3).std()
+    both = wanted.notna() & fs["log_return"].notna()
+    np.testing.assert_allclose(fs["log_return"].to_numpy()[both], wanted.to_numpy()[both], rtol=1e-3, atol=1e-3)
+    assert both.to_numpy().mean() > .5
+
+
+def test_sets_families_and_names_add_up():
+    labels = [s.label for s in wanted_features(["rsi"], ["spectral"], "core")]
+    assert labels[0] == "rsi_14" and len(labels) == len(set(labels)) == 1 + 6 + len(SETS["core"]())
+    with pytest.raises(ParameterError, match="expected one of"): named_set("everything")

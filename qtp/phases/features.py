@@ -6,14 +6,14 @@
 __all__ = ['AUDITED', 'TOLD', 'run']
 
 # %% ../../nbs/phases/04_features.ipynb #8dbf0cfc
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from ..causality.audit import AuditReport, audit
+from ..causality.audit import audit
 from ..causality.certify import certify
 from ..core.files import write_json, write_text
 from ..evaluation.ic import regime_ic
@@ -65,9 +65,9 @@ def run(run_dir, features, families, feature_set, modules, on_error, normalise, 
 
 def _with_sectors(market):
     "The market with the sector of each asset among its bars, so that features find it and the audit changes it like any other field."
-    fields = fields_of(market)
-    if "sector" not in fields or "sector" in market.bars: return market
-    return replace(market, bars=pd.concat([market.bars, pd.concat({"sector": fields["sector"]}, axis=1, names=market.bars.columns.names)], axis=1).sort_index(axis=1))
+    found = fields_of(market)
+    if "sector" not in found or "sector" in market.bars: return market
+    return replace(market, bars=pd.concat([market.bars, pd.concat({"sector": found["sector"]}, axis=1, names=market.bars.columns.names)], axis=1).sort_index(axis=1))
 
 
 def _normalised(normalise, window):
@@ -79,11 +79,19 @@ def _audited(full, market, make, **options):
     double = lambda specs, bars, members: make(specs, bars, members, dtype="float64")
     parts = [full.select(full.names[k:k + AUDITED]) for k in range(0, len(full), AUDITED)]
     reports = [audit(part, market.bars, members=market.members, materialize=None if part.normalisation in ("rank", "zscore") else double, **options) for part in parts]
-    if len(reports) == 1: return reports[0]
+    return reports[0] if len(reports) == 1 else _joined(reports)
+
+
+def _joined(reports):
+    "The gravest verdict and every row, note and call."
     worst = next(r for verdict in ("leak", "inconclusive", "clean") for r in reports if r.verdict == verdict)
-    reason = worst.reason if worst.verdict != "clean" else f"{sum(r.n_points for r in reports):,} values of {len(full)} features compared."
-    tables = {k: pd.concat([getattr(r, k) for r in reports], ignore_index=True) for k in ("violations", "coverage")}
-    return AuditReport(worst.verdict, reason, tables["violations"], tables["coverage"], worst.first, worst.last, worst.seed)
+    parts = {f.name: [getattr(r, f.name) for r in reports] for f in fields(worst)}
+    tables = {k: pd.concat(v, ignore_index=isinstance(v[0].index, pd.RangeIndex)) for k, v in parts.items() if isinstance(v[0], pd.DataFrame)}
+    told = {k: tuple(dict.fromkeys(n for notes in v for n in notes)) for k, v in parts.items() if isinstance(v[0], tuple)}
+    calls = {k: sum(v) for k, v in parts.items() if k == "calls"}
+    columns = tables["coverage"]["feature"].nunique()
+    reason = worst.reason if worst.verdict != "clean" else f"{sum(r.n_points for r in reports):,} values of {columns} columns compared."
+    return replace(worst, reason=reason, **tables, **told, **calls)
 
 
 def _leave_audit(phase, report):
@@ -100,7 +108,10 @@ def _leave_ic(phase, full, returns, market, train):
     table = training_ic(full, {h: returns[h] for h in sorted(returns)}, train, p["min_assets"])
     one = table.xs(p["ic_horizon"], level="horizon").rename(columns={"rank_ic": "mean"})
     phase.table("ic_by_horizon", table.reset_index(), csv=True)
-    phase.table("feature_ic", one.sort_values("mean", key=abs, ascending=False), csv=True)
+    phase.table("feature_ic", one.sort_values("t_hac", key=abs, ascending=False), csv=True)
+    told, n = int((one["t_hac"].abs() > 2).sum()), int(one["t_hac"].notna().sum())
+    phase.metric("features with |t| over 2", told)
+    phase.note(f"{told} of {n} features have a HAC t-statistic beyond 2 at a horizon of {p['ic_horizon']} on the training sessions; luck alone gives about {.05 * n:.0f}.")
     ics, known = feature_ic(full, returns[p["ic_horizon"]], p["min_assets"]), settled(train, p["ic_horizon"])
     states = regimes(market_return(market.bars["tr_close"], market.members), p["regime_window"])["regime"]
     phase.table("ic_by_session", ics)
