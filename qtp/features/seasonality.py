@@ -33,8 +33,8 @@ def _sessions():
     quarter_left, year_left = placed(days.to_period("Q").to_numpy())[1], placed(days.year.to_numpy())[1]
     length = (calendar.close_of(days) - calendar.open_of(calendar.close_of(days))) / pd.Timedelta("1h")
     closed = np.diff(days.to_numpy(), append=days[-1].to_datetime64()) / np.timedelta64(1, "D")
-    table = pd.DataFrame({"weekday": days.dayofweek, "month": days.month, "nth": first, "left": left, "quarter_left": quarter_left, "year_left": year_left,
-                          "hours": length, "away": closed, "year_day": days.dayofyear, "expiry": _expiry(days)}, days).astype(float)
+    table = pd.DataFrame({"weekday": days.day_of_week, "month": days.month, "nth": first, "left": left, "quarter_left": quarter_left, "year_left": year_left,
+                          "hours": length, "away": closed, "year_day": days.day_of_year, "expiry": _expiry(days)}, days).astype(float)
     return calendar.close_of(days), table
 
 
@@ -42,7 +42,7 @@ def _expiry(days):
     "Sessions until the monthly expiry of options: the third Friday, or the session before it if that is a holiday."
     month = days.to_period("M").unique()
     start = month.to_timestamp()
-    friday = start + pd.to_timedelta((4 - start.dayofweek) % 7 + 14, unit="D")
+    friday = start + pd.to_timedelta((4 - start.day_of_week) % 7 + 14, unit="D")
     at = np.unique(days.searchsorted(friday, side="right") - 1)
     where = np.arange(len(days))
     following = np.minimum(np.searchsorted(at, where), len(at) - 1)
