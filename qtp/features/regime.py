@@ -91,9 +91,13 @@ def trend_state(
 
 
 def _market(simple_return, members):
-    "Equal-weight mean return of the members, in every column."
-    mean = simple_return.where(members).mean(axis=1).to_numpy()
-    return pd.DataFrame(np.repeat(mean[:, None], simple_return.shape[1], axis=1), simple_return.index, simple_return.columns)
+    "Equal-weight mean return of the members, one column."
+    return simple_return.where(members).mean(axis=1).to_frame()
+
+
+def _everywhere(column, like):
+    "One number a session in the column of every asset."
+    return pd.DataFrame(np.repeat(column.to_numpy().reshape(1, -1), like.shape[1], axis=0).T, like.index, like.columns, copy=False)
 
 
 @feature(family="regime", lookback=lambda window, history: window + history - 1, scope="cross_section", minimum={"window": 2})
@@ -105,7 +109,7 @@ def market_vol_state(
     history=250,        # volatilities it is compared with
 ) -> pd.DataFrame:      # (sessions, assets) in (0, 1], the same for every asset
     "Percentile of the equal-weight market's trailing volatility among the last of its kind."
-    return rolling_rank(rolling_std(_market(simple_return, members), window), history)
+    return _everywhere(rolling_rank(rolling_std(_market(simple_return, members), window), history), simple_return)
 
 
 @feature(family="regime", lookback=lambda window, history: window + history - 1, scope="cross_section", minimum={"window": 2})
@@ -117,7 +121,7 @@ def market_trend_state(
     history=250,        # ratios it is compared with
 ) -> pd.DataFrame:      # (sessions, assets) in (0, 1], the same for every asset
     "Percentile of the equal-weight market's efficiency ratio among the last of its kind."
-    return rolling_rank(_efficiency(_market(simple_return, members), window), history)
+    return _everywhere(rolling_rank(_efficiency(_market(simple_return, members), window), history), simple_return)
 
 
 @feature(family="regime", lookback=lambda window: window, scope="cross_section")
@@ -133,7 +137,7 @@ def breadth(
     """
     usual = rolling_mean(close, window)
     over = (close > usual).astype(float).where(members & close.notna() & usual.notna())
-    return _market(over, over.notna())
+    return _everywhere(_market(over, over.notna()), close)
 
 
 @feature(family="regime", lookback=1, scope="cross_section")
@@ -145,8 +149,7 @@ def dispersion(
 
     Source: Solnik and Roulet, Dispersion as cross-sectional correlation, Financial Analysts Journal 56 (2000).
     """
-    spread = simple_return.where(members).std(axis=1).to_numpy()
-    return pd.DataFrame(np.repeat(spread[:, None], simple_return.shape[1], axis=1), simple_return.index, simple_return.columns)
+    return _everywhere(simple_return.where(members).std(axis=1), simple_return)
 
 
 @feature(family="regime", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
@@ -161,11 +164,11 @@ def mean_correlation(
     Source: Pollet and Wilson, Average correlation and stock market returns, Journal of Financial Economics 96 (2010).
     """
     usual = rolling_std(simple_return, window)
-    n = (usual.where(members) > 0).sum(axis=1)
-    single, squares = usual.where(members).sum(axis=1), (usual.where(members) ** 2).sum(axis=1)
-    whole = rolling_std(_market(simple_return, members), window).mul(n, axis=0) ** 2
+    mine = usual.where(members)
+    n, single, squares = (mine > 0).sum(axis=1), mine.sum(axis=1), (mine**2).sum(axis=1)
+    whole = (rolling_std(_market(simple_return, members), window).iloc[:, 0] * n) ** 2
     base = (single**2 - squares).where(n > 1)
-    return whole.sub(squares, axis=0).div(base.where(base > 0), axis=0).clip(-1, 1)
+    return _everywhere(((whole - squares) / base.where(base > 0)).clip(-1, 1), simple_return)
 
 
 STAY = 0.98          # chance that a state lasts for another session
@@ -173,17 +176,23 @@ CALM, WILD = 0.5, 1.5   # volatility of the states, in trailing volatilities
 
 
 @njit(cache=True, nogil=True)
+def _step(p, odds):
+    for i in range(p.size):
+        q = p[i] * STAY + (1 - p[i]) * (1 - STAY)
+        there = odds[i] == odds[i]
+        o = odds[i] if there else 1.0
+        p[i] = q * o / (q * o + 1 - q) if there else q
+
+
+@njit(cache=True, nogil=True)
 def _filtered(odds, out, memory):
     "Chance of the wild state after each row, from the odds that each value gives it, begun even and run over the row's last `memory` values."
-    out[:] = np.nan
+    n = odds.shape[1]
     for a in range(odds.shape[0]):
-        for t in range(odds.shape[1]):
-            if odds[a, t] != odds[a, t]: continue
-            p = 0.5
-            for s in range(max(0, t - memory + 1), t + 1):
-                p = p * STAY + (1 - p) * (1 - STAY)
-                if odds[a, s] == odds[a, s]: p = p * odds[a, s] / (p * odds[a, s] + 1 - p)
-            out[a, t] = p
+        out[a] = 0.5
+        for late in range(min(memory, n) - 1, -1, -1): _step(out[a, late:], odds[a, :n - late])
+        for t in range(n):
+            if odds[a, t] != odds[a, t]: out[a, t] = np.nan
 
 
 @feature(family="regime", lookback=lambda window, memory: window + memory, minimum={"window": 2})

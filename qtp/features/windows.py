@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['FLAT', 'SUM', 'MEAN', 'COUNT', 'PRODUCT', 'DECAY', 'EWM', 'VAR', 'STD', 'EWM_STD', 'SKEW', 'KURT', 'SLOPE', 'R2',
-           'RESIDUAL', 'CORR', 'COV', 'ALONE', 'sums', 'moments', 'pairs', 'extremes', 'ranks', 'quantiles',
-           'over_assets', 'compile_kernels']
+           'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'KEEP', 'sums', 'moments', 'pairs', 'extremes', 'ranks',
+           'quantiles', 'over_assets', 'once', 'compile_kernels']
 
 # %% ../../nbs/features/01b_windows.ipynb #00b99bc9
+import hashlib
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -20,7 +22,7 @@ from numba.extending import overload
 FLAT = 1e-14          # dispersion below this share of the mean is rounding, not dispersion
 SUM, MEAN, COUNT, PRODUCT, DECAY, EWM = range(6)
 VAR, STD, EWM_STD, SKEW, KURT = range(5)
-SLOPE, R2, RESIDUAL, CORR, COV = range(5)
+SLOPE, R2, RESIDUAL, CORR, COV, TOGETHER = range(6)   # the last is the correlation, 0 where a side does not move
 _jit = dict(cache=True, nogil=True, error_model="numpy")
 
 
@@ -393,6 +395,7 @@ def _finish_pairs(out, total, px, py, held, least, kind, first, t, end):
         x_flat, y_flat = xx <= n * (FLAT * (px[i] + mx)) ** 2, yy <= n * (FLAT * (py[i] + my)) ** 2
         if n < least or n < 2.0: v = np.nan
         elif kind == COV: v = 0.0 if x_flat or y_flat else xy / (n - 1.0)
+        elif kind == TOGETHER and (x_flat or y_flat): v = 0.0
         elif x_flat: v = np.nan
         elif kind == SLOPE: v = 0.0 if y_flat else xy / xx
         elif kind == RESIDUAL: v = 0.0 if y_flat else xy / xx * mx - my
@@ -486,27 +489,33 @@ def _below(values, v):
 
 
 @njit(**_jit)
-def _up_to(values, v):
-    n = 0
-    for i in range(values.size): n += values[i] <= v
-    return n
+def _beaten(now, a, b, c, d, n):
+    for i in range(now.size):
+        v = now[i]
+        n[i] += ((0.5 if a[i] < v else 0.0) + (0.5 if a[i] <= v else 0.0) + (0.5 if b[i] < v else 0.0) + (0.5 if b[i] <= v else 0.0)
+                 + (0.5 if c[i] < v else 0.0) + (0.5 if c[i] <= v else 0.0) + (0.5 if d[i] < v else 0.0) + (0.5 if d[i] <= v else 0.0))
+
+
+@njit(**_jit)
+def _before(y, none, since, back, window):
+    "The rows `back` sessions before those from row `since` on; none of those that the window does not reach. `y` begins with three rows of nothing."
+    return y[since + 3 - back:y.size - back] if back < window else none[since:]
 
 
 @njit(**_jit)
 def ranks(x, out, window, least):
     "Percentile of each value within its trailing window, into `out`."
-    n = x.shape[1]
-    rows = np.empty((3, n))
-    y, ok, held = rows[0], rows[1], rows[2]
+    n, reach = x.shape[1], min(window, x.shape[1])
+    y, none, ok, held = np.full(n + 3, np.nan), np.full(n, np.nan), np.empty(n), np.empty(n)
+    now = y[3:]
     for a in range(x.shape[0]):
-        good, infinite = _load(x[a], y, ok)
+        good, infinite = _load(x[a], now, ok)
         _held(ok, window, held, good)
-        for t in range(n):
-            if ok[t] == 0.0: y[t] = np.nan
-        for t in range(n):
-            seen = y[max(0, t - window + 1):t + 1]
-            out[a, t] = np.nan
-            if ok[t] > 0.0 and held[t] >= least: out[a, t] = 0.5 * (_below(seen, y[t]) + _up_to(seen, y[t]) + 1) / held[t]
+        for t in range(n): now[t] = now[t] if ok[t] > 0.0 else np.nan
+        out[a] = 1.0
+        for k in range(1, reach, 4):
+            _beaten(now[k:], _before(y, none, k, k, reach), _before(y, none, k, k + 1, reach), _before(y, none, k, k + 2, reach), _before(y, none, k, k + 3, reach), out[a, k:])
+        for t in range(n): out[a, t] = out[a, t] / held[t] if ok[t] > 0.0 and held[t] >= least else np.nan
         if infinite: _blank(x[a], window, out[a])
 
 
@@ -569,11 +578,12 @@ def over_assets(
     kernel,         # compiled function of (arrays..., out, parameters...)
     arrays: list,   # (assets, sessions) each, of any layout and number type
     *parameters,    # what the kernel takes after `out`
-) -> np.ndarray:    # (assets, sessions) float64
+    answers=None,   # how many rows the kernel gives an asset; None for one, and no axis for them
+) -> np.ndarray:    # (assets, sessions) float64, or (assets, answers, sessions)
     "Run a kernel over the assets, on every core that numba may use."
-    out = np.empty(arrays[0].shape)
+    out = np.empty(arrays[0].shape if answers is None else (len(arrays[0]), answers, arrays[0].shape[1]))
     n = len(out)
-    threads = min(numba.config.NUMBA_NUM_THREADS, n) if out.size >= ALONE else 1
+    threads = min(numba.config.NUMBA_NUM_THREADS, n) if arrays[0].size >= ALONE else 1
     cuts = [n * i // max(threads, 1) for i in range(threads + 1)]
 
     def share(low, high): kernel(*(_contiguous(a[low:high]) for a in arrays), out[low:high], *parameters)
@@ -591,6 +601,32 @@ def _contiguous(a):
     a = np.ascontiguousarray(a, dtype=np.float64)
     a.flags.writeable = False         # one type for frames that may be written and frames that may not
     return a
+
+
+_KEPT, KEEP = {}, 8   # answers at hand, by what was asked; how many at most
+
+
+def once(
+    work,           # pure function of (arrays..., parameters...)
+    frames: list,   # (sessions, assets) each
+    *parameters,    # hashable
+):                  # its answer, which nobody may change
+    """What a pass over frames gives, from which several features read.
+
+    It is told by the bits of the frames and forgotten when the values of the first of them are.
+    """
+    arrays = [f.to_numpy() for f in frames]
+    key = work, parameters, *((a.shape, a.dtype.str, hashlib.sha256(np.ascontiguousarray(a.T)).digest()) for a in arrays)
+    if key in _KEPT: return _KEPT[key]
+    _KEPT[key] = answer = work(*arrays, *parameters)
+    weakref.finalize(_owner(arrays[0]), _KEPT.pop, key, None).atexit = False
+    for old in list(_KEPT)[:-KEEP]: _KEPT.pop(old, None)
+    return answer
+
+
+def _owner(array):
+    while isinstance(array.base, np.ndarray): array = array.base
+    return array
 
 
 def compile_kernels():
