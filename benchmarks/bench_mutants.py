@@ -69,9 +69,9 @@ def report(result, asked, seconds):
     for feature in result.false_alarms: print(f"false alarm: {feature}")
     print(f"mutation score {result.score:.4f} of {int((result.table != 'equivalent').sum().sum())} mutants of {len(result.table)} features; "
           f"{int((result.table == 'equivalent').sum().sum())} equivalent, {len(result.false_alarms)} false alarms; {seconds:,.0f} CPU-s")
-    if asked.save:
-        asked.save.write_text(json.dumps({"budget": asked.budget, "seed": asked.seed, "panel": PANEL, "features": len(result.table), "score": result.score, "cpu_seconds": round(seconds),
-                                          "summary": result.summary().reset_index().to_dict("records"), "missed": result.missed, "false_alarms": list(result.false_alarms)}, indent=1))
+    found = {"budget": asked.budget, "seed": asked.seed, "panel": PANEL, "features": len(result.table), "score": result.score, "cpu_seconds": round(seconds),
+             "summary": result.summary().reset_index().to_dict("records"), "missed": result.missed, "false_alarms": list(result.false_alarms)}
+    if asked.save: asked.save.write_text(json.dumps(found, indent=1))
     return 0 if not result.missed and not result.false_alarms else 1
 
 

@@ -101,7 +101,8 @@ def placebo_market(
     if kind == "permuted": return replace(real, bars=permuted(real.bars, np.random.default_rng(seed), block))
     data = experiment.sections["data"]
     if data["provider"] != "simulated":
-        raise ParameterError(f"kind: 'simulated' needs an experiment that simulates, found data.provider={data['provider']!r}. Say `--kind permuted`, or set data.provider=simulated.")
+        raise ParameterError(f"kind: 'simulated' needs an experiment that simulates, found data.provider={data['provider']!r}. "
+                             "Say `--kind permuted`, or set data.provider=simulated.")
     options = provider_options(data) | {"seed": seed, "signal_ic": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         now = pd.Timestamp(data["end"], tz="UTC") + pd.Timedelta(days=1)

@@ -32,7 +32,8 @@ def load_target(
     module = _from_file(Path(where), name) if where.endswith((".py", ".ipynb")) else _imported(where)
     found = module
     for part in name.split("."):
-        if not hasattr(found, part): raise ParameterError(f"{where}: has no `{name}`. {nearest(part, [k for k, v in vars(module).items() if callable(v) and not k.startswith('_')])}")
+        known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        if not hasattr(found, part): raise ParameterError(f"{where}: has no `{name}`. {nearest(part, known)}")
         found = getattr(found, part)
     return _declared(name) or found
 
@@ -44,7 +45,7 @@ def _imported(name):
 
 
 def _from_file(path, name):
-    if not path.is_file(): raise ParameterError(f"{path}: no such file. {nearest(path.name, [p.name for p in path.parent.glob('*' + path.suffix)] if path.parent.is_dir() else [])}")
+    if not path.is_file(): raise ParameterError(f"{path}: no such file. {nearest(path.name, _beside(path))}")
     cells = _cells(path)
     if cells is None: return _run(path, path)
     until = next((k for k, c in enumerate(cells) if _defines(c, name.partition(".")[0])), None)
@@ -52,6 +53,9 @@ def _from_file(path, name):
     folder = Path(tempfile.mkdtemp(prefix="qtp-audit-"))
     (folder / f"{path.stem}.py").write_text("\n\n".join(cells[:until + 1]), encoding="utf-8")
     return _run(folder / f"{path.stem}.py", path)
+
+
+def _beside(path): return [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
 
 
 def _cells(path):
@@ -101,7 +105,7 @@ def load_bars(
     """
     path = Path(path)
     if shape not in SHAPES: raise ParameterError(f"shape: found {shape!r}, expected one of {SHAPES}. {nearest(shape, SHAPES)}")
-    if not path.is_file(): raise ParameterError(f"bars: {path}: no such file. {nearest(path.name, [p.name for p in path.parent.glob('*')] if path.parent.is_dir() else [])}")
+    if not path.is_file(): raise ParameterError(f"bars: {path}: no such file. {nearest(path.name, _beside(path))}")
     if path.suffix not in READERS: raise ParameterError(f"bars: {path}: found {path.suffix or 'no suffix'}, expected one of {sorted(READERS)}.")
     frame = _stamped(READERS[path.suffix](path), path)
     long = "timestamp" in frame.columns
