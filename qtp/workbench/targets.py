@@ -35,7 +35,7 @@ def load_target(
         known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
         if not hasattr(found, part): raise ParameterError(f"{where}: has no `{name}`. {nearest(part, known)}")
         found = getattr(found, part)
-    return _declared(name) or found
+    return _declared(found) or found
 
 
 def _imported(name):
@@ -86,9 +86,10 @@ def _run(file, shown):
     return module
 
 
-def _declared(name):
-    "The specs of a feature that was declared with `@feature`."
-    return parse_specs([name]) if name in REGISTRY else None
+def _declared(function):
+    "The specs of a feature, if the function was declared with `@feature`."
+    name = getattr(function, "__name__", "")
+    return parse_specs([name]) if name in REGISTRY and REGISTRY[name].function is function else None
 
 # %% ../../nbs/workbench/07d_targets.ipynb #ef7fd47e
 SHAPES = ("stored", "wide", "long")
