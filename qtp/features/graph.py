@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.errors import DataError, FeatureError, QtpError, nearest
 from ..core.frames import check_aligned, check_utc
 from .frame import Frame
-from .registry import REGISTRY
+from .registry import REGISTRY, ancestors
 
 # %% ../../nbs/features/01a_graph.ipynb #97493dfa
 def fields_of(
@@ -192,17 +192,27 @@ class Evaluation:
         return frame.where(self.fields["members"].loc[frame.index])
 
     def _as_seen(self, f, params, k):
-        "Each row from prices as they were quoted in the row's own regime of the split factor."
-        factor = self.fields["split_factor"].ffill().iloc[self.n - k:]
-        fields = {i: v.iloc[len(v) - k:] for i, v in self.fields.items()}
-        regime = ((factor != factor.shift(1)) & factor.notna()).cumsum()
-        out = pd.DataFrame(np.nan, factor.index, factor.columns)
-        for r in range(1, int(regime.to_numpy().max(initial=0)) + 1):
-            divisor = factor.where(regime == r).max().fillna(1.0)
-            seen = {i: v / divisor if i in PRICES else v * divisor if i == "volume" else v for i, v in fields.items()}
-            under = Evaluation([(_Plain(i, REGISTRY[i].defaults), k) for i in f.inputs if i not in fields], seen)
-            out = self._called(f, params, [seen[i] if i in seen else under._node(key_of(i, REGISTRY[i].defaults)) for i in f.inputs]).where(regime == r, out)
+        "Each row from prices as they were quoted in the row's own regime of the split factor; where other assets count, in the regime of all of them."
+        factor = pd.DataFrame(self.fields["split_factor"].ffill().iloc[self.n - k:])
+        fields, out = {i: v.iloc[len(v) - k:] for i, v in self.fields.items()}, pd.DataFrame(np.nan, factor.index, factor.columns)
+        regime, across = (factor.ne(factor.shift(1)) & factor.notna()).to_numpy(), any(REGISTRY[a].scope == "cross_section" for a in ancestors(f.name))
+        regime = np.cumsum(np.broadcast_to(regime.any(axis=1, keepdims=True), regime.shape) if across else regime, axis=0)
+        for r in range(1, int(regime.max(initial=0)) + 1):
+            now = regime == r
+            rows = self._rows_of(f, params, now) if across else slice(None)
+            divisor, part = factor.where(now).max().fillna(1.0), {i: v.iloc[rows] for i, v in fields.items()}
+            seen = {i: v / divisor if i in PRICES else v * divisor if i == "volume" else v for i, v in part.items()}
+            under = Evaluation([(_Plain(i, REGISTRY[i].defaults), k) for i in f.inputs if i not in fields],
+                               seen | {"split_factor": seen["split_factor"].where(seen["split_factor"].isna(), 1.0)})   # a feature below that asks for prices as quoted has them
+            inputs = [self._eligible(f, i, seen[i] if i in seen else under._node(key_of(i, REGISTRY[i].defaults))) for i in f.inputs]
+            out.iloc[rows] = self._called(f, params, inputs).where(now[rows], out.iloc[rows])
         return out
+
+    def _rows_of(self, f, params, now):
+        "Rows of a regime, and those before them that they need."
+        there, depth = np.flatnonzero(now[:, 0]), _whole_depth(f.name, params)
+        first, end = int(there[0]), int(there[-1]) + 1
+        return slice(0 if depth is None else max(min(first - int(depth) + 1, end - LEAST_ROWS), 0), end)
 
     def _called(self, f, params, inputs, rows=None):
         if self.tell: self.tell(f.name)
