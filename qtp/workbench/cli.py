@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from . import audit_commands, data_commands
+from . import audit_commands, causality_commands, data_commands
 from .console import CODES, Overrides, plain, refusals, short_path, show_panel, show_table
 
 
@@ -34,6 +34,7 @@ app.command(epilog=CODES)(data_commands.ingest)
 app.command(epilog=CODES)(data_commands.providers)
 app.add_typer(data_commands.lake_app, name="lake")
 app.command(epilog=CODES)(audit_commands.audit)
+app.command(epilog=causality_commands.LINT_CODES)(causality_commands.lint)
 app.command(epilog=CODES)(audit_commands.placebo)
 
 GO_ON = "go on with `qtp run --resume DIR`."
