@@ -13,6 +13,7 @@ import platform
 import sys
 import sysconfig
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from types import FunctionType, ModuleType
@@ -24,6 +25,7 @@ from ..core.certificate import Certificate
 from ..core.errors import CertificateError
 from ..core.files import file_hash, value_hash
 from ..core.frames import frame_hash
+from .replay import replay
 
 # %% ../../nbs/causality/03_certify.ipynb #c7f747cd
 def code_hash(
@@ -193,10 +195,61 @@ def check_certificate(
     """
     if fs.certificate is None:
         raise CertificateError(f"feature set of {len(fs.names)} features: has no certificate. Run `audit`, then `certify`, and attach it with `fs.certified(...)`.")
+    later = fs.index[fs.index > pd.Timestamp(fs.certificate.last)]
+    _require(fs.rows(fs.index[:len(fs.index) - len(later)]), None if len(later) else fingerprint)
+    if len(later):
+        raise CertificateError(f"feature set of {len(fs.names)} features: {len(later)} sessions from {later[0]} on are younger than its audit, which holds for those before. "
+                               "Audit them with `extend`.")
+    return fs.certificate
+
+
+def _require(fs, fingerprint):
+    "Compare the certificate of a set with what it would say today."
     then, today = fs.certificate, _today(fs)
-    kept = set(today["features"])
-    data = value_hashes(fs) | {t: _hash_of(f) for t, f in (fingerprint or {}).items()}
-    replace_known = {**then.__dict__, "features": {k: v for k, v in then.features.items() if k in kept},
-                     "data_fingerprint": {k: v for k, v in then.data_fingerprint.items() if k in data}}
-    Certificate(**replace_known).require(data_fingerprint=data, **today)
-    return then
+    kept, data = set(today["features"]), value_hashes(fs) | {t: _hash_of(f) for t, f in (fingerprint or {}).items()}
+    known = {**then.__dict__, "features": {k: v for k, v in then.features.items() if k in kept},
+             "data_fingerprint": {k: v for k, v in then.data_fingerprint.items() if k in data}}
+    Certificate(**known).require(data_fingerprint=data, **today)
+
+
+def extend(
+    fs,                         # feature set with appended sessions, carrying the certificate of those before
+    bars: pd.DataFrame,         # wide bars it was computed from, all sessions
+    members: pd.DataFrame | None = None,  # (sessions, assets) universe handed to `materialize`
+    fingerprint: dict | None = None,  # table -> content hash in the lake now
+    n: int = 20,                # appended sessions at which the world is ended, the last ones included
+    now=None,                   # instant of this audit, UTC; None leaves it out
+) -> Certificate:               # of the whole set
+    """Audit what was appended since the certificate, and nothing else.
+
+    Raises `CertificateError` if the sessions before are not what was certified, `LookAheadError` if an appended value needs later bars.
+    """
+    if fs.certificate is None: raise CertificateError("extend: the set carries no certificate to extend. Run `audit`, then `certify`.")
+    later = fs.index[fs.index > pd.Timestamp(fs.certificate.last)]
+    _require(fs.rows(fs.index[:len(fs.index) - len(later)]), None)
+    if not len(later): return fs.certificate
+    done = _appended(fs, bars, members, later, n)
+    data = {t: _hash_of(f) for t, f in (fingerprint or {}).items()} | {"bars": frame_hash(bars)} | value_hashes(fs)
+    then, compared = fs.certificate, int(done.checks["values"].sum())
+    return replace(then, last=fs.index[-1].isoformat(), created=then.created if now is None else pd.Timestamp(now).isoformat(), n_points=then.n_points + compared,
+                   layers=(*then.layers, *(() if "appended" in then.layers else ("appended",))),
+                   coverage=then.coverage | {"appended": then.coverage.get("appended", 0) + compared}, data_fingerprint=then.data_fingerprint | data)
+
+
+def _appended(fs, bars, members, later, n):
+    "The stored values of appended sessions, computed again in worlds that end or go on differently after one of them."
+    from qtp.features.engine import NORMALISE, materialize
+    rows, normalise, stored = len(later), fs.normalisation if fs.normalisation in NORMALISE else None, [fs.rows(later)]
+    def again(world):
+        if stored: return _frames(stored.pop(), normalise)      # asked first: what there is
+        got = materialize(fs.specs, world, None if members is None else members.reindex(world.index), normalise, str(fs.raw.dtype), rows=min(rows, len(world)))
+        return _frames(got.rows(got.index[got.index.isin(later)]), normalise)
+    at = later[np.unique(np.linspace(0, rows - 1, min(n, rows)).round().astype(int))]
+    done = replay(again, bars, at=at).raise_for_violations()
+    if not done.passed: raise CertificateError(f"extend: nothing could be said of the {rows} appended sessions: {done.reason} Audit the whole set.")
+    return done
+
+
+def _frames(fs, normalise):
+    cubes = {"": fs.raw, " normalised": fs.normalised} if normalise else {"": fs.raw}
+    return {f"{name}{kind}": pd.DataFrame(c[k], fs.index, fs.assets) for kind, c in cubes.items() for k, name in enumerate(fs.names)}
