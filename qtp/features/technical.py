@@ -20,12 +20,14 @@ from .rolling import enough, rolling_max, rolling_mean, rolling_min, rolling_ran
 # %% ../../nbs/features/09c_technical.ipynb #939952c2
 def _over_bars(kernel, frames, *args):
     "Run a kernel over the bars that an asset has, one asset at a time."
-    arrays = [f.to_numpy(dtype=np.float64) for f in frames]
-    out, here = np.full(arrays[0].shape, np.nan, order="F"), np.logical_and.reduce([np.isfinite(x) for x in arrays])
-    for a in range(out.shape[1]):
-        at = np.flatnonzero(here[:, a])
-        if len(at): out[at, a] = kernel(*(x[at, a] for x in arrays), *args)
-    return pd.DataFrame(out, frames[0].index, frames[0].columns, copy=False)
+    arrays = [f.to_numpy(dtype=np.float64).T for f in frames]
+    here = np.logical_and.reduce([np.isfinite(x) for x in arrays])
+    bars, out, ends = [x[here] for x in arrays], np.full(here.shape, np.nan), np.cumsum(here.sum(axis=1)).tolist()
+    done = np.empty(ends[-1])
+    for start, end in zip([0, *ends], ends):
+        if end > start: done[start:end] = kernel(*[x[start:end] for x in bars], *args)
+    out[here] = done
+    return pd.DataFrame(out.T, frames[0].index, frames[0].columns, copy=False)
 
 
 @njit(cache=True, nogil=True)
