@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'PERIODS', 'SERIES', 'MAX_OBJECTS', 'MAX_DEPTH', 'WORLDS', 'MOVES', 'FEWEST', 'SAME', 'SHARE', 'READERS',
            'stamps_of', 'stamp_column', 'Slot', 'Captured', 'captured', 'named', 'put', 'forgotten', 'hidden_rows',
-           'captured_worlds', 'world_of', 'holds_future', 'readers', 'hiding']
+           'rows_of', 'captured_worlds', 'world_of', 'holds_future', 'readers', 'hiding', 'noting']
 
 # %% ../../nbs/causality/01b_captured.ipynb #f2c87a25
 import dis
@@ -260,7 +260,7 @@ def _of_function(walk, f, path):
     names = f.__code__.co_varnames[:f.__code__.co_argcount][-len(f.__defaults__ or ()) or None:]
     yield from ((d, f"{label}default {n}", Slot(f, k, "defaults")) for k, (d, n) in enumerate(zip(f.__defaults__ or (), names)))
     yield from ((d, f"{label}default {n}", Slot(f.__kwdefaults__, n)) for n, d in (f.__kwdefaults__ or {}).items())
-    if f.__dict__: walk.memos.append((f.__dict__, dict(f.__dict__)))
+    walk.memos.append((f.__dict__, dict(f.__dict__)))
     yield from ((v, f"{label}attribute {n}", Slot(f.__dict__, n)) for n, v in f.__dict__.items())
     if not path or _own(f.__module__, walk.package): yield from _of_globals(walk, f)
 
@@ -319,7 +319,7 @@ def _of_instance(walk, x, path):
     if "py_func" in held: walk.compiled.update(map(id, inner))
     yield from ((f, path, None) for f in inner)
     if not own and (type(x).__module__.partition(".")[0] in _CLOSED or "py_func" in held): return
-    if held: walk.memos.append((held, dict(held)))
+    if hasattr(x, "__dict__"): walk.memos.append((held, dict(held)))
     yield from ((v, f"{path}.{n}" if path else f"attribute {n}", Slot(x, n, "attribute")) for n, v in _attributes(x))
     if own: yield type(x), path, None
 
@@ -412,9 +412,12 @@ def _kind(value):
     if isinstance(value, pd.Series): return "series"
     if isinstance(value, np.ndarray): return "array" if value.size > 1 else None
     if isinstance(value, pd.Index): return "other" if len(value) > 1 else None
-    if isinstance(value, Mapping) and len(value) > 1 and all(_timelike(k) for k in list(value)[:20]): return "mapping" if _scalars(value.values()) else None
+    if isinstance(value, Mapping) and len(value) > 1 and _scalars(value.values()): return "mapping" if all(map(_timelike, list(value)[:20])) else _named_numbers(value)
     if isinstance(value, list | tuple) and len(value) > 2: return "other" if _scalars(value) and not isinstance(value[0], str) or _records(value) else None
     return None
+
+
+def _named_numbers(value): return "other" if all(isinstance(v, int | float | np.number) for v in list(value.values())[:50]) else None
 
 
 def _scalars(values): return all(isinstance(v, int | float | str | np.generic | type(None)) for v in list(values)[:50])
@@ -519,13 +522,21 @@ def hidden_rows(
     if isinstance(value, list | tuple): return _hidden_list(value, late, kind, rng, size)
     if isinstance(value, np.ndarray): return np.moveaxis(_hidden_array(np.moveaxis(value, axis, 0), late, kind, rng, size), 0, axis)
     if axis: return _hidden_frame(value.T, late, kind, rng, size).T
-    if kind == "removed": return value[~late]
+    if kind == "removed": return rows_of(value, ~late)
     return _hidden_frame(value, late, kind, rng, size) if isinstance(value, pd.DataFrame) else _hidden_frame(value.to_frame("x"), late, kind, rng, size)["x"].rename(value.name)
+
+
+def rows_of(
+    table,             # frame or Series
+    kept: np.ndarray,  # (rows,) True for the rows that stay
+):                     # of the same type; rows that were only numbered are numbered anew
+    "Some rows of a table, as if it had never held the others."
+    return table[kept].reset_index(drop=True) if isinstance(table.index, pd.RangeIndex) else table[kept]
 
 
 def _hidden_frame(frame, late, kind, rng, size):
     "A frame whose late rows differ in all columns but keys and instants."
-    if kind == "removed": return frame[~late]
+    if kind == "removed": return rows_of(frame, ~late)
     if len(set(frame.dtypes)) == 1 and frame.dtypes.iloc[0].kind == "f" and isinstance(frame.dtypes.iloc[0], np.dtype) and stamp_column(frame) is None:
         return pd.DataFrame(_hidden_array(frame.to_numpy(), late, kind, rng, size), frame.index, frame.columns)
     keep = [_fixed(c, frame.iloc[:, k]) for k, c in enumerate(frame.columns)]
@@ -751,28 +762,40 @@ def readers(
 ) -> Iterator[list]:    # paths read so far, in order; grows while the block runs
     "Pass whatever is read from files through `change`, for as long as the block runs."
     paths, done, walks = [], [], [_Walk(f) for f in functions]
-    wrap = functools.partial(_through, change=change, paths=paths, around=around)
+    found = _readers()
+    new = {key: _through(read, change, paths, around) for key, (read, _) in found.items()}
     try:
-        for module, names in READERS.items():
-            for n in names if module in sys.modules else (): done += _intercepted(sys.modules[module], n, wrap, walks)
+        for key, slot in _hanging(found, walks):
+            done.append((slot, found[key][0]))
+            slot.set(new[key])
         yield paths
     finally:
         for slot, old in reversed(done): slot.set(old)
 
 
-def _intercepted(module, name, wrap, walks):
-    "Hang a wrapper of one reader wherever the reader hangs: (slot, what hung there)."
-    owner, _, method = name.rpartition(".")
-    holder = getattr(module, owner, None) if owner else module
-    old = inspect.getattr_static(holder, method, None) if holder is not None else None
-    if old is None or isinstance(old, type | staticmethod | classmethod): return []
-    spaces = [vars(m) for m in list(sys.modules.values()) if isinstance(m, ModuleType)]
-    slots = [Slot(holder, method, "attribute")] if owner else [Slot(s, n) for s in spaces for n, v in list(s.items()) if v is old]
-    known = {(id(s.holder), s.key) for s in slots}
-    slots += [s for w in walks for s in w.slots.get(id(old), []) if (id(s.holder), s.key) not in known]
-    new = wrap(old)
-    for s in slots: s.set(new)
-    return [(s, old) for s in slots]
+def _readers():
+    "Every reader there is by its id: the reader, and the class or module that it belongs to."
+    out = {}
+    for module, names in READERS.items():
+        for name in names if module in sys.modules else ():
+            owner, _, method = name.rpartition(".")
+            holder = getattr(sys.modules[module], owner, None) if owner else sys.modules[module]
+            read = inspect.getattr_static(holder, method, None) if holder is not None else None
+            if read is not None and not isinstance(read, type | staticmethod | classmethod): out[id(read)] = read, Slot(holder, method, "attribute")
+    return out
+
+
+def _hanging(found, walks):
+    "Places where readers hang: their own, in the modules of people, and where the walks met them."
+    seen = set()
+    spaces = [vars(m) for n, m in list(sys.modules.items()) if isinstance(m, ModuleType) and _own(n, "")]
+    places = [(k, home) for k, (_, home) in found.items()]
+    places += [(id(v), Slot(s, n)) for s in spaces for n, v in list(s.items()) if id(v) in found]
+    places += [(k, s) for w in walks for k in found for s in w.slots.get(k, [])]
+    for k, s in places:
+        held = vars(s.holder) if isinstance(s.holder, ModuleType) else s.holder
+        if (id(held), s.key) not in seen: yield k, s
+        seen.add((id(held), s.key))
 
 
 def _through(read, change, paths, around):
@@ -847,3 +870,13 @@ class hiding:
         if not late.any(): return table
         self.touched.append(path)
         return hidden_rows(table, late, "changed" if self.kind == "removed" and isinstance(table, np.ndarray) else self.kind, self.rng, axis, self.size)
+
+
+class noting:
+    "A change for `readers` that changes nothing: `tables` keeps what was read, by path."
+
+    def __init__(self): self.tables = {}
+
+    def __call__(self, table, path):
+        self.tables[path] = table
+        return table

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .captured import PERIODS, SERIES, WORLDS, _times, hidden_rows, stamp_column, stamps_of
+from .captured import PERIODS, SERIES, WORLDS, _times, hidden_rows, rows_of, stamp_column, stamps_of
 from ..core.errors import DataError, LookAheadError
 from ..core.frames import asof_join
 
@@ -91,7 +91,7 @@ class AsOf:
         t,              # instant
     ) -> "AsOf":        # refuses to be read past `t`
         "The handle as a decision at `t` may hold it: later records are not there."
-        return replace(self, frame=self.frame[np.asarray(self.stamps <= _instant(t))], until=_instant(t))
+        return replace(self, frame=rows_of(self.frame, np.asarray(self.stamps <= _instant(t))), until=_instant(t))
 
     def _allowed(self, t):
         t = _instant(t)
@@ -169,13 +169,17 @@ def _appended(frame, stamps, rows, t, kind, rng, size):
     new = hidden_rows(frame.iloc[rows], np.ones(len(rows), bool), "changed", rng, size=size)
     at = _after(stamps, t, len(rows))
     if kind == "added": new = _later_periods(new, at, stamps[rows])
-    return _ordered(pd.concat([frame, _stamped(new, at)]).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {}), stamps)
+    both = pd.concat([frame, _stamped(new, at)]).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
+    return _ordered(both, stamps, isinstance(frame.index, pd.RangeIndex))
 
 
 def _after(stamps, t, n):
-    "`n` different instants after `t`: whole days if all stamps are."
-    if bool((stamps == stamps.normalize()).all()): return t.floor("D") + pd.to_timedelta(np.arange(1, n + 1), "D")
-    return t + pd.to_timedelta(np.arange(1, n + 1) * 61, "s")
+    "`n` different instants after `t` at which nothing was published: whole days if all stamps are."
+    days = bool((stamps == stamps.normalize()).all())
+    start, unit, step = (t.floor("D"), "D", 1) if days else (t, "s", 61)
+    near = start + pd.to_timedelta(np.arange(1, 40 * n) * step, unit)
+    free, last = near[~near.isin(stamps)], max(start, stamps.max())
+    return (free if len(free) >= n else free.append(last + pd.to_timedelta(np.arange(1, n + 1) * step * 40 * n, unit)))[:n]
 
 
 def _stamped(frame, at):
@@ -220,9 +224,10 @@ def _later_periods(frame, at, stamps):
     return out
 
 
-def _ordered(frame, stamps):
-    "In order of publication, if the table was."
-    return frame if not stamps.is_monotonic_increasing else frame.iloc[np.argsort(AsOf("source", frame).stamps.asi8, kind="stable")]
+def _ordered(frame, stamps, numbered):
+    "In order of publication, if the table was; rows that were only numbered are numbered anew."
+    out = frame if not stamps.is_monotonic_increasing else frame.iloc[np.argsort(AsOf("source", frame).stamps.asi8, kind="stable")]
+    return out.reset_index(drop=True) if numbered else out
 
 
 def _delayed(table, frame, stamps, rows, t):
@@ -230,7 +235,7 @@ def _delayed(table, frame, stamps, rows, t):
     back, s = _after(stamps, t, 1)[0], stamps[rows][0]
     at = pd.DatetimeIndex(np.where(rows, back.tz_localize(None).to_datetime64(), stamps.tz_localize(None).to_numpy())).tz_localize("UTC")
     moved = _stamped(frame.copy(), at).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
-    return "delayed", _as(table, _ordered(moved, stamps)), Holds(s, True, _as(table, frame[~rows]), back)
+    return "delayed", _as(table, _ordered(moved, stamps, isinstance(frame.index, pd.RangeIndex))), Holds(s, True, _as(table, rows_of(frame, ~rows)), back)
 
 # %% ../../nbs/causality/01c_sources.ipynb #9d72d65e
 def handed(
