@@ -118,7 +118,7 @@ def test_the_road_has_sectors_and_audits_them():
 
 
 def test_the_road_normalises_by_rolling_windows_and_keeps_raw_values_apart(monkeypatch):
-    monkeypatch.setattr(phase_4, "AUDITED", 2)      # several audits make one report
+    monkeypatch.setattr(phase_4, "_at_once", lambda full, memory_gb: 2)      # several audits make one report
     phase = run_phase(features=["rsi", "log_return", {"mom": {"window": 20}}], normalise="rolling", rolling_window=3)
     fs = FeatureSet.load(phase.path("features"))
     assert fs.normalisation == "rolling_3" and check_certificate(fs).verdict == "clean"

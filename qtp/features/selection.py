@@ -288,19 +288,24 @@ def plot_correlation(
     decisions: pd.DataFrame | None = None,  # from `select_features`; dropped features are marked; None marks none
     ax=None,                               # Axes to draw on; None for a new one
 ):                                         # the Axes
-    "Correlation heatmap, features that are alike side by side."
+    """Correlation heatmap, features that are alike side by side.
+
+    Of more than `MOST` features the size is shown, without the sign, and those without any correlation are left out.
+    """
     import matplotlib.pyplot as plt
+    many = len(rho) > MOST
+    if many: rho = rho.loc[rho.notna().any(axis=1), rho.notna().any(axis=1)]
     order = _by_likeness(rho)
     shown, n, side = rho.loc[order, order], len(rho), min(2.6 + .16 * len(rho), 11)
     ax = plt.subplots(figsize=(side, side - .6), layout="constrained")[1] if ax is None else ax
-    image = ax.imshow(shown, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+    image = ax.imshow(shown.abs(), vmin=0, vmax=1, cmap="Blues") if many else ax.imshow(shown, vmin=-1, vmax=1, cmap="RdBu_r")
     dropped = set() if decisions is None else set(decisions.index[decisions["decision"] == "drop"])
-    if n <= MOST:
+    if not many:
         size = min(8, max(4, 420 / n))
         ax.set_xticks(range(n), order, rotation=90, fontsize=size)
         ax.set_yticks(range(n), [f"{name} (dropped)" if name in dropped else name for name in order], fontsize=size)
     else: _name_clusters(ax, clusters(rho).loc[order], n)
-    ax.figure.colorbar(image, ax=ax, shrink=.7, label="rank correlation")
+    ax.figure.colorbar(image, ax=ax, shrink=.7, label="size of the rank correlation" if many else "rank correlation")
     return ax
 
 
@@ -338,8 +343,8 @@ def plot_stability(
     axes[1].barh(range(len(shown)), shown["turnover_1"], color="#e9c46a", height=.7)
     axes[1].set(xlabel="one-way turnover of the highest fifth, one session")
     for ax in axes: ax.grid(axis="y", alpha=.25)
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False, fontsize=8, loc="outside upper center")
-    if len(shown) < len(kept): fig.suptitle(f"{len(shown)} of {len(kept)} kept features, those of the largest training IC", fontsize=10)
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False, fontsize=8, loc="outside lower center")
+    if len(shown) < len(kept): axes[0].set_title(f"{len(shown)} of {len(kept)} kept features, those of the largest training IC", fontsize=9, loc="left")
     return fig
 
 
@@ -355,9 +360,17 @@ def plot_map(
         here = table[(table["decision"] == decision) & table["ic"].notna()]
         ax.scatter(here["turnover_1"], here["ic"].abs(), s=size, color=colour, label=f"{'kept' if decision == 'keep' else 'dropped'}: {len(here)}", linewidths=0)
     reach = float(table["turnover_1"].max())
-    best = here.loc[here["ic"].abs().sort_values(ascending=False, kind="stable").index[:named]].dropna(subset=["turnover_1"])
-    for name, row in best.iterrows(): ax.annotate(name, (row["turnover_1"], abs(row["ic"])), xytext=(-4 if row["turnover_1"] > .8 * reach else 4, 3),
-                                               textcoords="offset points", fontsize=7, ha="right" if row["turnover_1"] > .8 * reach else "left")
+    for name, x, y in _apart(here.assign(ic=here["ic"].abs()), named, reach): ax.annotate(name, (x, y), xytext=(-4 if x > .8 * reach else 4, 3), textcoords="offset points",
+                                                                                          fontsize=7, ha="right" if x > .8 * reach else "left")
     ax.set(xlabel="one-way turnover of the highest fifth, one session", ylabel="size of the mean rank IC, training dates", xlim=(0, 1.05 * reach or 1), ylim=(0, None))
     ax.legend(frameon=False, fontsize=8)
     return ax
+
+
+def _apart(points, named, reach):
+    "The best points whose names do not lie on each other."
+    out = []
+    for name, row in points.dropna(subset=["turnover_1"]).sort_values("ic", ascending=False, kind="stable").iterrows():
+        free = all(abs(row["turnover_1"] - x) > .2 * reach or abs(row["ic"] - y) > .03 * points["ic"].max() for _, x, y in out)
+        if free and len(out) < named: out.append((name, row["turnover_1"], row["ic"]))
+    return out
