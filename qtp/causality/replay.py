@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .judge import cube, differences, verdict_of
-from .worlds import layout, shocked, truncated
+from .worlds import AT_OPEN, layout, shocked, truncated
 from ..core.errors import DataError, LookAheadError, ParameterError
 
 # %% ../../nbs/causality/02a_replay.ipynb #d4d5759d
@@ -111,9 +111,6 @@ def _instants(stored, clock, n, seed):
     return pd.DatetimeIndex(picked[~picked.duplicated()][:n])
 
 # %% ../../nbs/causality/02a_replay.ipynb #a0bccd12
-OPENS = ("open", "raw_open")   # fields that are known at a bar's open
-
-
 def audit_labels(
     make: Callable,          # bars -> (sessions, assets) labels by decision timestamp
     bars: pd.DataFrame,      # wide bars
@@ -150,7 +147,7 @@ def _after(bars, lay, end, seed):
     world = shocked(bars, late, "noise", seed, lay=lay)
     if during >= len(lay.clock) or lay.clock[during] == end: return world
     half = np.repeat((np.arange(len(lay.clock)) == during)[:, None], len(lay.assets), axis=1)
-    return shocked(world, half, "noise", seed, fields=[f for f, *_ in lay.fields if f not in OPENS], lay=lay)
+    return shocked(world, half, "noise", seed, fields=[f for f, *_ in lay.fields if f not in AT_OPEN], lay=lay)
 
 # %% ../../nbs/causality/02a_replay.ipynb #20be52dd
 def audit_splits(

@@ -11,6 +11,7 @@ import resource
 import numpy as np
 import pandas as pd
 
+from ..causality.replay import audit_labels, audit_splits
 from ..core.files import write_json, write_text
 from ..evaluation.ic import rank_ic
 from ..evaluation.quantiles import decay, quantile_returns
@@ -30,6 +31,7 @@ def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop
     spans = label_spans(market.bars.index, horizon, fill)
     cut = holdout_split(market.bars.index, holdout, spans)
     splitter = make_splitter(validation, len(cut.development))
+    _prove(phase, market, spans, splitter, cut)
     prints = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}
     train = lambda asked: Trainer(asked, splitter, horizon, target, early_stop, seed, min_assets, screen).fit(
         features, labels, spans, market.members, fingerprint=prints, sessions=cut.development)
@@ -38,6 +40,20 @@ def run(run_dir, horizon, fill, model, baseline, validation, holdout, early_stop
     _leave(phase, result, plain, outside, labels, market, cut)
     _judge(phase, result, plain, features.index, cut)
     return phase
+
+
+ASKED = 8   # labels that are computed again in a world that goes on differently after their end
+
+
+def _prove(phase, market, spans, splitter, cut):
+    "Labels reach as far as they say, and no training label knows a test outcome; else the run stops."
+    p, inside = phase.parameters, spans.loc[cut.development]
+    rule = "known" if p["validation"]["method"] == "walk_forward" else "overlap"
+    reach = audit_labels(lambda bars: forward_return(bars, p["horizon"], p["fill"], market.delistings), market.bars, spans, n=ASKED, seed=p["seed"])
+    folds = audit_splits(splitter.split(inside), inside, rule)
+    for what, found in (("labels end when they say", reach), ("no training label knows a test outcome", folds)):
+        found.raise_for_violations()
+        phase.verdict(what, "clean", found.verdict, found.passed, gate=True)
 
 
 def _leave(phase, result, plain, outside, labels, market, cut):
