@@ -16,6 +16,6 @@ def test_help(file):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small(name):
-    done = subprocess.run([sys.executable, ROOT/"benchmarks"/f"{name}.py", "--small"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, ROOT/"benchmarks"/f"{name}.py", "--small"], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert SMALL[name] in done.stdout

@@ -3,6 +3,8 @@
 A small simulated market, half a year longer than the longest history that a feature declares. `BLAS` lists features that multiply matrices by a library whose sums
 depend on how many rows it is given; they are compared to a relative tolerance, everything else exactly.
 """
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from qtp.data.adjust import market_bars
 from qtp.data.simulate import simulate_market
 from qtp.features import engine
 from qtp.features.graph import fields_of, leaves, sector_codes
+from qtp.features.live import Live
 from qtp.features.memory import check_memory
 from qtp.features.registry import REGISTRY, load_families, parse_specs
 from qtp.features.store import FeatureStore
@@ -76,6 +79,23 @@ def test_appending_session_by_session(fields, whole, tmp_path):
     same(fs.raw[:, -NEW:], whole.raw[:, -NEW:], whole.names, "appended")
     same(fs.raw[:, :-NEW], whole.raw[:, :-NEW], whole.names, "computed without the last sessions")
     assert store.lake.history("features_daily")["appended"].tolist() == [ASSETS] * NEW + [ASSETS * (n - NEW)]
+
+
+def test_sessions_that_come_in_one_by_one(fields, whole):
+    n = len(whole.index)
+    live = Live(whole.specs, {k: v.iloc[:n - NEW] for k, v in fields.items()})
+    found = [live.append({k: v.iloc[t:t + 1] for k, v in fields.items()}).to_numpy().T for t in range(n - NEW, n)]
+    same(np.stack(found, axis=1), whole.raw[:, -NEW:], whole.names, "kept in memory")
+
+
+def test_together_against_each_alone(fields, whole, monkeypatch):
+    joint = [s for s in whole.specs if REGISTRY[s.name].joint]
+    specs = parse_specs([*(s.item for s in joint), *({s.name: {**s.params, "window": w}} for s in joint if "window" in s.params for w in (7, 60) if s.params["window"] != w)])
+    together = engine.materialize(specs, fields, normalise=None, dtype="float64")
+    for s in joint: monkeypatch.setitem(REGISTRY, s.name, replace(REGISTRY[s.name], joint=None))
+    alone = engine.materialize(specs, fields, normalise=None, dtype="float64")
+    same(together.raw, alone.raw, together.names, "computed together")
+    assert len(joint) >= 28
 
 
 def test_last_rows_need_their_lookback_alone(fields, whole):
