@@ -65,11 +65,11 @@ def streak(
     return pd.DataFrame(_streak(x, window).T, log_return.index, log_return.columns, copy=False)
 
 # %% ../../nbs/features/05a_reversion.ipynb #c540c297
-def _reversion(close, window):
-    "Slope and correlation of one-session moves on the level before them, and the pairs at hand."
+def _moves(close):
+    "One-session moves of the log close, and the level before them."
     x = np.log(close)
     before = x.shift(1)
-    return rolling_beta(x - before, before, window), rolling_corr(x - before, before, window), rolling_sum((x - before).notna().astype(float), window, 1)
+    return x - before, before
 
 
 @feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4})
@@ -82,7 +82,7 @@ def ou_speed(
 
     Source: Uhlenbeck and Ornstein, On the theory of the Brownian motion, Physical Review 36 (1930), by least squares.
     """
-    return -_reversion(close, window)[0]
+    return -rolling_beta(*_moves(close), window)
 
 
 @feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4})
@@ -95,7 +95,7 @@ def ou_half_life(
 
     Source: Chan, Algorithmic Trading (2013), ch. 2.
     """
-    b = _reversion(close, window)[0]
+    b = rolling_beta(*_moves(close), window)
     half = -np.log(2) / np.log1p(b.where((b < 0) & (b > -1)))
     return half.mask(b >= 0, float(window)).mask(b <= -1, 0.0).clip(upper=float(window))
 
@@ -110,7 +110,8 @@ def dickey_fuller(
 
     Source: Dickey and Fuller, Distribution of the estimators for autoregressive time series with a unit root, JASA 74 (1979).
     """
-    _, rho, n = _reversion(close, window)
+    move, before = _moves(close)
+    rho, n = rolling_corr(move, before, window), rolling_sum(move.notna().astype(float), window, 1)
     rest = 1 - rho**2
     return rho * np.sqrt((n - 2) / rest.where(rest > 0))
 
