@@ -242,6 +242,7 @@ EPS = fundamentals()
 MACRO = pd.DataFrame({"value": [1., 1.5, 2., 2.5, 3.]}, pd.to_datetime(["2023-01-13", "2023-02-14", "2023-03-10", "2023-03-14", "2023-04-14"], utc=True))
 MEMBERS = pd.DataFrame({"announced": ["2022-12-01", "2022-12-01", "2023-02-20", "2023-04-03"], "effective": ["2022-12-05", "2022-12-05", "2023-02-27", "2023-04-10"],
                         "asset_id": ["A", "B", "C", "A"], "member": [True, True, True, False]})
+SPLITS = pd.DataFrame({"timestamp": DAYS[[5, 28, 45]], "effective": DAYS[[10, 36, 50]], "asset_id": list("ABC"), "ratio": [2., .5, 3.]})
 
 
 def by_publication(bars, eps): return AsOf("eps", eps).join(bars.index, "eps") / bars["close"]
@@ -270,6 +271,12 @@ def members_then(bars, members):
 def members_now(bars, members): return bars["close"].pct_change().where(members.groupby("asset_id")["member"].last().reindex(list("ABC"), fill_value=False), axis=1)
 
 
+def adjusted(bars, splits):
+    out = bars["close"].copy()
+    for s in splits.itertuples(): out.loc[out.index >= s.effective, s.asset_id] *= s.ratio
+    return out
+
+
 def both_honest(bars, sources): return by_publication(bars, sources["eps"]).add(last_release(bars, sources["macro"]), axis=0)
 
 
@@ -290,7 +297,7 @@ def broken(function, sources, cuts=(30, 38, 52, 60)):
 
 
 HONEST = [(by_publication, {"eps": EPS}), (by_publication, {"eps": EPS.sample(frac=1, random_state=1)}), (with_memory, {"eps": EPS}), (last_release, {"macro": MACRO}),
-          (members_then, {"members": MEMBERS}), (both_honest, {"eps": EPS, "macro": MACRO})]
+          (members_then, {"members": MEMBERS}), (adjusted, {"splits": SPLITS}), (both_honest, {"eps": EPS, "macro": MACRO})]
 LEAKS = [(by_period, {"eps": EPS}), (next_release, {"macro": MACRO}), (members_now, {"members": MEMBERS}), (one_leaks, {"eps": EPS, "macro": MACRO})]
 
 
@@ -403,6 +410,10 @@ def test_what_cannot_travel_says_why(features, monkeypatch):
     offset, held = 1., threading.Lock()
     assert fresh(lambda bars: bars["close"] + offset, BARS, cuts=[T]).how == "by value"
     assert "cannot be sent to another process" in fresh(lambda bars: held.locked(), BARS).reason
+    @functools.lru_cache
+    def level(n): return n * offset
+    kept = fresh(lambda bars: bars["close"] + level(2), BARS, cuts=[T])
+    assert kept.checked and kept.first[T].equals(kept.full[:41])
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     assert "it is a lambda" in packed(lambda bars: offset).reason and not packed(features.honest).reason
 

@@ -624,9 +624,12 @@ def world_of(
     rng: np.random.Generator,
     size: float = 1.,          # factor on the values changed, besides chance
 ) -> dict:                     # `Captured` -> copy, for `put`; empty if nothing is later than `t`
-    "All captured data with another future."
-    late = {c: np.asarray(c.stamps > t) for c in found if c.perturbable}
-    return {c: hidden_rows(c.value, rows, "changed" if kind == "removed" and c.kind in ("array", "other") else kind, rng, c.axis, size) for c, rows in late.items() if rows.any()}
+    "All captured data with another future; what several functions share gets one copy."
+    made = {}
+    for c in (c for c in found if c.perturbable and (c.stamps > t).any() and id(c.value) not in made):
+        way = "changed" if kind == "removed" and c.kind in ("array", "other") else kind
+        made[id(c.value)] = hidden_rows(c.value, np.asarray(c.stamps > t), way, rng, c.axis, size)
+    return {c: made[id(c.value)] for c in found if id(c.value) in made and c.perturbable}
 
 # %% ../../nbs/causality/01b_captured.ipynb #ccc5e9a6
 MOVES, FEWEST, SAME, SHARE = 20, 30, 1e-7, .99   # bars moved; rows that a match needs; relative error of equal values; share of rows that are equal

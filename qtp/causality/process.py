@@ -60,8 +60,19 @@ def packed(
 
 
 def _by_value(function):
+    "The function with all that it names; caches of functions without a module are sent empty."
     import cloudpickle
-    return cloudpickle.dumps(function)
+
+    class Pickler(cloudpickle.Pickler):
+        def reducer_override(self, obj):
+            if isinstance(obj, functools._lru_cache_wrapper) and not _findable(obj): return _cached_again, (obj.__wrapped__, obj.cache_parameters())
+            return super().reducer_override(obj)
+
+    Pickler(out := io.BytesIO()).dump(function)
+    return out.getvalue()
+
+
+def _cached_again(function, parameters): return functools.lru_cache(**parameters)(function)
 
 
 def _label(f): return getattr(f, "__qualname__", None) or (_label(f.func) if isinstance(f, functools.partial) else type(f).__qualname__)
@@ -426,7 +437,7 @@ def _gathered(what, done):
     cuts = [n for n in done if n not in ("full", "again")]
     errors = {n if not out["answers"] else "after" if n in cuts else n: out["error"] for n, out in done.items() if out["error"]}
     whole, reason = done.get("full", {}), ""
-    if not any(out["answers"] for out in done.values()): reason = f"state: not checked: {what.name}: {next(iter(errors.values()))}."
+    if not any(out["answers"] for out in done.values()): reason = f"state: not checked: {what.name}: {next(iter(errors.values()))[:300]}."
     return Fresh({t: answer(t) for t in cuts if done[t]["answers"]}, answer("full"), answer(cuts[0], 1) if cuts else None, answer("again"), errors,
                  whole.get("read"), whole.get("past"), whole.get("written"), tuple(whole.get("paths", ())), tuple(whole.get("opened", ())), what.how, reason,
                  sum(len(out["answers"]) for out in done.values()), sum(out.get("cpu", 0) for out in done.values()))

@@ -167,8 +167,8 @@ def _newest(stamps, t):
 def _appended(frame, stamps, rows, t, kind, rng, size):
     "The table with further records after `t`: of later periods, or revisions of known ones."
     new = hidden_rows(frame.iloc[rows], np.ones(len(rows), bool), "changed", rng, size=size)
-    at = _after(stamps, t, len(rows))
-    if kind == "added": new = _later_periods(new, at, stamps[rows])
+    at, ahead = _after(stamps, t, len(rows)), _ahead(frame, stamps)
+    new = _moved_along(new, at - stamps[rows], [c for c in frame.columns if c in ahead or kind == "added" and str(c).lower() in PERIODS])
     both = pd.concat([frame, _stamped(new, at)]).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
     return _ordered(both, stamps, isinstance(frame.index, pd.RangeIndex))
 
@@ -216,11 +216,16 @@ def _text(v, like):
     return f"{v:%Y%m%d}" if like.isdigit() else f"{v.to_period('Q')}" if "Q" in like.upper() else f"{v:%Y-%m}" if len(like) == 7 else f"{v:%Y-%m-%d}"
 
 
-def _later_periods(frame, at, stamps):
-    "New records describe later periods: each is moved by as much as its publication."
+def _ahead(frame, stamps):
+    "Columns of instants that are never before publication, such as the day on which an announced split acts."
+    return [c for c in frame.columns if c != stamp_column(frame) and (times := _times(pd.Index(frame[c]))) is not None and not (times < stamps).any()]
+
+
+def _moved_along(frame, by, columns):
+    "Records whose other instants are moved by as much as their publication, so that what is announced ahead still is."
     out, known = frame.copy(), stamp_column(frame)
-    for c in (c for c in frame.columns if str(c).lower() in PERIODS and c != known):
-        if (times := _times(pd.Index(frame[c]))) is not None: out[c] = pd.Series(_written(times + (at - stamps), pd.Index(frame[c])), index=out.index)
+    for c in columns:
+        if c != known and (times := _times(pd.Index(frame[c]))) is not None: out[c] = pd.Series(_written(times + by, pd.Index(frame[c])), index=out.index)
     return out
 
 
@@ -234,7 +239,7 @@ def _delayed(table, frame, stamps, rows, t):
     "The table in which the last records known at `t` come after it."
     back, s = _after(stamps, t, 1)[0], stamps[rows][0]
     at = pd.DatetimeIndex(np.where(rows, back.tz_localize(None).to_datetime64(), stamps.tz_localize(None).to_numpy())).tz_localize("UTC")
-    moved = _stamped(frame.copy(), at).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
+    moved = _stamped(_moved_along(frame, at - stamps, _ahead(frame, stamps)), at).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
     return "delayed", _as(table, _ordered(moved, stamps, isinstance(frame.index, pd.RangeIndex))), Holds(s, True, _as(table, rows_of(frame, ~rows)), back)
 
 # %% ../../nbs/causality/01c_sources.ipynb #9d72d65e
