@@ -21,7 +21,7 @@ from ..core.files import read_json, write_frame, write_json, write_text
 from ..core.lake import Lake
 from ..data.market import load_market
 from .cross_section import cs_rank, cs_zscore
-from .graph import Evaluation, check_inputs, fields_of, leaves
+from .graph import TOGETHER, Evaluation, check_inputs, fields_of, leaves
 from .registry import feature_metadata, parse_specs
 from .worker import Worker
 
@@ -233,7 +233,7 @@ def _without(cube, kept):
     return cube[:len(kept)]
 
 # %% ../../nbs/features/10_engine.ipynb #aa11bb02
-WORK_FRAMES = 24   # float64 frames (sessions, assets) that a chunk needs beside its cubes: intermediates and temporaries
+WORK_FRAMES = 24 + TOGETHER   # float64 frames (sessions, assets) that a chunk needs beside its cubes: intermediates and temporaries, and what waits after it was computed together
 
 
 def _fit(shape, normalise, dtype, memory_gb, store):
