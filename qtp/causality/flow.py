@@ -10,6 +10,7 @@ __all__ = ['LABELS', 'AHEAD_NAMES', 'OUTCOMES', 'SERIES', 'PAST', 'ROW', 'FIELDS
 
 # %% ../../nbs/causality/00a_flow.ipynb #2589ad0f
 import ast
+import builtins
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -18,9 +19,8 @@ from dataclasses import dataclass, replace
 # %% ../../nbs/causality/00a_flow.ipynb #6ae6899b
 LABELS = {"y", "label", "labels", "lbl", "target", "targets", "fwd", "forward", "outcome", "outcomes", "response", "truth"}   # what is to be predicted
 AHEAD_NAMES = LABELS | {"future", "next", "nxt", "later", "after", "tomorrow", "realized", "realised", "entry", "exit", "fill", "fills", "exec"}   # honest names of later values
-OUTCOMES = {"pnl", "profit", "strategy", "strat", "equity", "perf", "performance", "ic", "hit", "hits", "hitrate", "accuracy", "sharpe", "nav", "wealth", "backtest", "portfolio",
-            "error", "errors", "loss", "mse", "rmse", "gross", "net", "alpha", "beta", "decay", "corr", "autocorr", "spread", "quantile", "decile",
-            "bucket", "ls"}   # what is judged, not fed
+OUTCOMES = {"pnl", "profit", "strategy", "strat", "equity", "perf", "performance", "ic", "hit", "hits", "hitrate", "accuracy", "sharpe", "nav", "wealth", "backtest",
+            "portfolio", "error", "errors", "loss", "mse", "rmse"}   # what is judged, not fed
 SERIES = {"bars", "close", "closes", "open", "high", "low", "volume", "price", "prices", "px", "ret", "rets", "returns", "ohlcv", "vwap", "df", "data", "frame", "panel", "ts",
           "series"}
 PAST = {"train", "training", "history", "hist", "past", "window", "insample", "prior", "calib", "calibration", "fold", "fit", "trn", "tr"}   # part of the sample, by name
@@ -45,7 +45,8 @@ def is_label(
 ) -> bool:                 # True if it names something that is to be predicted
     "Does this name announce a value of the future?"
     said = words(name)
-    return bool(said & (LABELS if strict else AHEAD_NAMES)) or any(w.startswith(("fwd", "label", "target")) for w in said)
+    plain = bool(said & {"y", "label", "labels", "lbl", "target", "targets", "fwd"}) or any(w.startswith(("fwd", "label", "target")) for w in said)
+    return plain or bool(said & {"forward", "future"} and said & {"return", "returns", "ret", "rets"}) or (not strict and bool(said & AHEAD_NAMES))
 
 # %% ../../nbs/causality/00a_flow.ipynb #35dfa624
 @dataclass(eq=False)
@@ -213,7 +214,7 @@ def unassigned(
     "A value of which only the name is known."
     said = words(name)
     kind = "row" if said & ROW else "time" if said & SERIES else ""
-    return Value(kind=kind, roots=frozenset([root or name]), past=bool(said & PAST), fields=frozenset([name]) & FIELDS, lagged=bool(said & LAGGED))
+    return Value(kind=kind, roots=frozenset([root or name]), past=bool(said & PAST), cols={}, fields=frozenset([name]) & FIELDS, lagged=bool(said & LAGGED))
 
 # %% ../../nbs/causality/00a_flow.ipynb #aedce406
 class Flow:
@@ -225,8 +226,9 @@ class Flow:
         mix: Callable,            # called with (flow, node, left, right, operator) for arithmetic and comparisons
         deepest: int = 4,         # how many calls deep local functions are followed
         most: int = 4000,         # calls followed at most
+        notebook: bool = False,   # True if a bare expression is shown under its cell
     ):
-        self.checks, self.mixed, self.deepest, self.left = checks, mix, deepest, most
+        self.checks, self.mixed, self.deepest, self.left, self.notebook = checks, mix, deepest, most, notebook
         self.suspicions, self.walked, self.stack, self.scope, self.defined = {}, {}, [], Scope(), []
 
     def suspect(
@@ -333,7 +335,9 @@ class Statements(Definitions):
 
     def do_Expr(self, node):
         if isinstance(node.value, (ast.Yield, ast.YieldFrom)) and node.value.value is not None: self.scope.returns.append((self.value(node.value.value), node.value.value))
-        elif not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)): self.value(node.value)
+        elif not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)):
+            got = self.value(node.value)
+            if self.notebook and self.scope.up is None: self.settle(got, "show", node)
 
     def do_If(self, node):
         self.value(node.test)
@@ -429,12 +433,16 @@ class Assignments(Statements):
         first = key.elts[0] if isinstance(key, ast.Tuple) and key.elts else key
         column = key.elts[1] if isinstance(key, ast.Tuple) and len(key.elts) == 2 and held.at == "loc" else None
         if column is not None and (names := self.value(column).texts()): pass
+        if self.value(first).step == 0 and not isinstance(first, ast.Slice) and column is not None: self.settle(value, "row", target)
         if names and (held.at in ("", "loc")):
             for n in names: self.column(held, n, value, target)
         elif isinstance(first, ast.Slice):
             self.moved(target, first, value)
             if first.lower is None and isinstance(target.value, ast.Name): self.scope.vars[target.value.id] = self.unwrapped(held)
-        elif self.value(first).step == 0: self.settle(value, "row" if self.end_of(target.value) == "feature" and not _same_array(target, value) else "label", target)
+        elif self.value(first).vals and isinstance(target.value, ast.Name): self.scope.vars[target.value.id] = self.unwrapped(held)
+        elif self.value(first).step == 0:
+            meant = replace(value, ahead=frozenset(s for s in value.ahead if not s.soft or _same_loop(first, s.node)))
+            self.settle(meant, "row" if self.end_of(target.value) == "feature" and not _same_array(target, value) else "label", target)
 
     def unwrapped(self, value):
         "Rows that wrapped around have been overwritten or cut off."
@@ -463,6 +471,12 @@ class Assignments(Statements):
         elif held.cols is not None: held.cols[name] = value
 
 # %% ../../nbs/causality/00a_flow.ipynb #ee77a0f6
+def _same_loop(place, node):
+    "Does a lookup move with the loop that the store runs over?"
+    used = lambda n: {x.id for x in ast.walk(n) if isinstance(x, ast.Name)}
+    return bool(used(place) & used(node.slice if isinstance(node, ast.Subscript) else node))
+
+
 def _same_array(target, value):
     "`a[k] = a[k + 1]` closes a gap in a list."
     return bool(value.ahead) and all(isinstance(s.node, ast.Subscript) and ast.unparse(s.node.value) == ast.unparse(target.value) for s in value.ahead)
@@ -494,7 +508,11 @@ class Expressions(Assignments):
 
     def of_Name(self, node):
         found = self.scope.get(node.id)
-        return found if found is not None else unassigned(node.id)
+        if found is None:
+            found, outer = unassigned(node.id), self.scope
+            while outer.up is not None: outer = outer.up
+            if not hasattr(builtins, node.id): outer.vars[node.id] = found
+        return found
 
     def of_NamedExpr(self, node):
         got = self.value(node.value)
@@ -520,7 +538,14 @@ class Expressions(Assignments):
             if made: return replace(const(*made), ahead=left.ahead | right.ahead)
         out = self.both(left, right)
         out.sign, out.step = _sign(left, right, op), _step(left, right, op)
+        if isinstance(op, ast.FloorDiv) and left.kind == "row": out.group = "period"      # blocks of rows
+        if isinstance(op, ast.MatMult) and _base(node.left) == _base(node.right) != "": return self.summed(node, out)
         return self.mixed(self, node, left, right, op, out)
+
+    def summed(self, node, value):
+        "A sum over rows: a number, which no row receives."
+        self.settle(value, "show", node)
+        return replace(value, ahead=frozenset(), kind="scalar")
 
     def both(self, *parts):
         "A value made of several."
@@ -556,6 +581,11 @@ class Expressions(Assignments):
     def of_Lambda(self, node): return Value(code=node, scope=self.scope)
 
 # %% ../../nbs/causality/00a_flow.ipynb #579fc4f0
+def _base(node):
+    "Name of a variable or of what is cut out of it."
+    return node.id if isinstance(node, ast.Name) else _base(node.value) if isinstance(node, (ast.Subscript, ast.Attribute)) else ""
+
+
 def _folded(left, right, fold):
     "Constants of an operation; nothing where it cannot be done."
     made = []
@@ -630,7 +660,7 @@ class Containers(Expressions):
         kept = dict(self.scope.vars)
         for g in node.generators: self.assign(g.target, self.element(g.iter), g.iter)
         keys, got = self.value(node.key), self.value(node.value)
-        self.settle(got, "label" if any(is_label(k) for k in keys.texts()) else "feature", node)
+        if any(is_label(k) for k in keys.texts()): self.settle(got, "label", node)
         self.scope.vars = kept
         return replace(got, vals=(), items=None, code=None, step=None)
 
@@ -666,7 +696,7 @@ class Containers(Expressions):
 # %% ../../nbs/causality/00a_flow.ipynb #ef960d54
 _AT = {"iloc", "loc", "at", "iat"}
 _SAME = {"values", "T", "str", "dt", "array", "plot", "flat"}
-_STAMPS = {"sessions", "dates", "stamps", "times", "opens", "closes", "index", "days", "instants"}
+_COLUMN = re.compile(r"""\[['"]|\.(iloc|values|to_numpy)""")   # values of a table, rather than any array
 
 
 class Attributes(Containers):
@@ -709,7 +739,8 @@ class Brackets(Attributes):
     def columns(self, held, key, node):
         if isinstance(key, ast.Slice): return held
         got = self.value(key)
-        if got.whole and got.roots & held.roots: return replace(held, ahead=held.ahead | self.chosen(got, node))
+        somewhere = ast.unparse(key).endswith((".any()", ".any(axis=0)"))       # columns in which there is nothing at all say nothing
+        if got.whole and got.roots & held.roots and not somewhere: return replace(held, ahead=held.ahead | self.chosen(got, node))
         return replace(self.selected(held, got), turned=held.turned)
 
     def selected(self, held, key):
@@ -748,7 +779,7 @@ class Brackets(Attributes):
         if isinstance(held.items, list) and place is not None and -len(held.items) <= place < len(held.items): return held.items[place]
         if key.texts() or isinstance(key.items, list): return self.selected(held, key)
         if key.vals and not key.texts(): return self.row(held, key)
-        if key.op == "searchsorted" and held.kind != "index" and not words(getattr(node.value, "attr", "") or getattr(node.value, "id", "")) & _STAMPS:
+        if key.op == "searchsorted" and (held.kind == "time" or _COLUMN.search(ast.unparse(node.value))):
             return replace(held, at="", past=True, ahead=held.ahead | self.suspect("QTP514", node, "`searchsorted` is the place of the next record"))
         if key.step not in (None, 0, "-") and (isinstance(key.step, str) or key.step > 0): return self.later(held, key, node)
         if key.whole and key.kind in ("scalar", "row", "index") and key.roots & held.roots and held.kind == "time":
@@ -764,6 +795,7 @@ class Brackets(Attributes):
         return replace(held, at="", kind="time" if key.kind == "index" else "scalar", past=key.kind != "index", ahead=held.ahead | found, cols=None, items=None)
 
     def row(self, held, key):
+        if held.kind == "scalar" and held.whole: return replace(held, items=None)
         last = key.vals == (-1,) and held.over_time and (held.at == "iloc" or held.kind == "time")
         return replace(held, at="", kind="row", past=not last, whole="QTP404" if last else "", cols=None, items=None, vals=(), ahead=held.ahead)
 
@@ -774,6 +806,7 @@ def _ends(r): return (r[0], r[-1]) if len(r) else ()
 def _plain(ahead): return frozenset(s for s in ahead if not s.label)
 
 # %% ../../nbs/causality/00a_flow.ipynb #08819062
+_KNOWN = {"numpy", "pandas", "polars", "talib", "pandas_ta", "scipy", "bottleneck"}   # what they return for a series is a series, for all that is known
 _BUILTINS = {"enumerate", "reversed", "zip", "list", "tuple", "sorted", "abs", "len", "max", "min", "sum", "int", "float", "print"}
 
 
@@ -819,7 +852,7 @@ class Calls(Builtins):
             if held.attrs is not None and node.func.attr in held.attrs: return self.call(node, self.bind(held, held.attrs[node.func.attr]), args, kwargs)
             if not held.name or held.make: return self.method(node, held, node.func.attr, args, kwargs)
             return self.call(node, Value(name=f"{held.name}.{node.func.attr}"), args, kwargs)
-        if isinstance(node.func, ast.Name) and self.scope.get(node.func.id) is None: return self.named(node, node.func.id, args, kwargs)
+        if isinstance(node.func, ast.Name) and self.scope.get(node.func.id) in (None, unassigned(node.func.id)): return self.named(node, node.func.id, args, kwargs)
         return self.call(node, self.value(node.func), args, kwargs)
 
     def given(self, node):
@@ -868,10 +901,11 @@ class Calls(Builtins):
         out, held = self.both(*parts) if parts else Value(), call.on
         op = "searchsorted" if any(p.op == "searchsorted" for p in parts) else ""
         if not out.roots: out = replace(out, roots=frozenset([f"line {call.node.lineno}"]))
+        cut = held.cut if held is not None and call.name in ("to_numpy", "copy", "astype", "abs", "fillna", "tolist", "to_list") else ""
         kind = held.kind if held is not None and not held.name and held.kind else out.kind if out.kind != "scalar" else ""
-        if held is None: return replace(out, kind=kind, whole="", cut="", op=op)
+        if held is None: return replace(out, kind=kind if call.full.split(".")[0] in _KNOWN else "", whole="", cut="", op=op)
         whole = held.whole if kind in ("scalar", "row") else ""
-        return replace(out, kind=kind, whole=whole, cut="", past=held.past, cols=held.cols, stamped=held.stamped, group=held.group, op=op)
+        return replace(out, kind=kind, whole=whole, cut=cut, past=held.past, cols=held.cols, stamped=held.stamped, group=held.group, op=op)
 
 # %% ../../nbs/causality/00a_flow.ipynb #3ecd2ba2
 class Walk(Calls):

@@ -221,8 +221,9 @@ def _is_path(text): return text.endswith((".py", ".ipynb")) or (len(text) < 500 
 
 def _lint(unit):
     "Findings of one unit, in the order of lines."
-    tree, flow = unit.parsed(), Linter(checks, _mix)
-    suspicions = flow.run(tree, unit.only)
+    tree, flow = unit.parsed(), Linter(checks, _mix, notebook=bool(unit.places))
+    try: suspicions = flow.run(tree, unit.only)
+    except RecursionError: raise DataError(f"{unit.path}: expressions are nested too deeply to be followed.") from None
     if unit.only: suspicions = [s for s in suspicions if any(n.lineno <= s.node.lineno <= n.end_lineno for n in flow.walked.values())]
     lines = unit.text.splitlines()
     for line, column, rule, message in sorted(_suppress(unit, suspicions)):
@@ -367,15 +368,20 @@ def _difference(flow, call):
     if call.on is None or call.on.name: return _np_diff(flow, call)
     n = call.arg(0, "periods", "n") or const(1)
     if call.across(1): return None
-    if call.on.turned: return _moved(flow, call, "QTP203", f"`{call.name}` on reversed rows subtracts later ones", label=True)
-    if n.negative(): return _moved(flow, call, "QTP102", f"`{call.name}` by {_said(n)} subtracts a later row", label=True, size=_amount(n))
+    if call.on.turned and not n.negative(): return _moved(flow, call, "QTP203", f"`{call.name}` on reversed rows subtracts later ones", label=True)
+    if n.negative() and not call.on.turned: return _moved(flow, call, "QTP102", f"`{call.name}` by {_said(n)} subtracts a later row", label=True, size=_amount(n))
     return replace(flow.default(call), change=True)
 
 
 def _np_diff(flow, call):
     if call.name != "diff" or not call.args: return None
-    if call.arg(None, "append") is not None: return _moved(flow, call, "QTP102", "`diff(append=…)` stores each difference one row early", label=True, size=1)
+    if call.arg(None, "append") is not None and _fills(call): return _moved(flow, call, "QTP102", "`diff(append=…)` stores each difference one row early", label=True, size=1)
     return replace(flow.default(call), cut="tail" if call.arg(None, "prepend") is None else "", change=True)
+
+
+def _fills(call):
+    "Is a missing or a repeated value put at the end? (Ends made of starts append a length.)"
+    return isinstance(call.node, ast.Call) and bool(re.search(r"nan|\[-1|None", " ".join(ast.unparse(a) for a in [*call.node.args, *[k.value for k in call.node.keywords]])))
 
 
 @on("ediff1d")
@@ -389,15 +395,14 @@ def _roll(flow, call):
     if n is None or (call.on is not None and not call.on.name) or call.across(2): return None
     if n.negative(): return _moved(flow, call, "QTP103", f"`roll` by {_said(n)} takes later rows", label=True, size=_amount(n))
     out = replace(flow.default(call), lagged=True, fields=frozenset())
-    return _carry(out, flow.suspect("QTP104", call.node, "`roll` moves the last rows of the sample to its beginning"))
+    return out if call.source.kind != "time" else _carry(out, flow.suspect("QTP104", call.node, "`roll` moves the last rows of the sample to its beginning"))
 
 # %% ../../nbs/causality/00b_lint.ipynb #c17426c4
 @on("append", "concatenate", "hstack", "r_")
 def _joined_tail(flow, call):
     parts = call.args[0].items if len(call.args) == 1 and isinstance(call.args[0].items, list) else call.args
     if call.on is not None and not call.on.name: return None
-    filled = isinstance(call.node, ast.Call) and re.search(r"nan|\[-1|None", " ".join(ast.unparse(a) for a in call.node.args))
-    if len(parts) > 1 and parts[0].cut == "tail" and filled: return _moved(flow, call, "QTP105", "rows without the first ones are stored from the first row on", label=True)
+    if len(parts) > 1 and parts[0].cut == "tail" and _fills(call): return _moved(flow, call, "QTP105", "rows without the first ones are stored from the first row on", label=True)
     return None
 
 
@@ -409,7 +414,8 @@ def _made(flow, call):
     if name is not None and any(is_label(t) for t in name.texts()): flow.settle(data, "label", call.node)
     if index is not None and data.cut == "tail" and index.cut == "head": return _moved(flow, call, "QTP105", "later rows get the stamps of earlier ones", label=True)
     if index is not None and index.kind == "index" and index.step == "-": return _moved(flow, call, "QTP107", "stamps are moved to earlier instants")
-    if not isinstance(data.items, dict): return replace(flow.default(call), kind=data.kind)
+    stamped = data.kind == "index" or (index is not None and index.kind == "index")
+    if not isinstance(data.items, dict): return replace(flow.default(call), kind="time" if stamped else data.kind, group=data.group)
     for key, value in data.items.items(): flow.settle(value, "label" if is_label(key) or words(key) & OUTCOMES else "feature", call.node)
     kinds = [v.kind for v in data.items.values()]
     return replace(flow.default(call), cols=dict(data.items), kind="time" if "time" in kinds else "", ahead=frozenset(), fields=frozenset())
@@ -451,7 +457,9 @@ def _ordered(flow, call):
     source = call.source
     if source.turned and not call.across():
         return replace(_moved(flow, call, "QTP203", f"`{call.name}` on reversed rows runs over later ones", label=True), op=_pending(call), turned=True)
-    return replace(flow.default(call), op=_pending(call)) if call.on is not None and _pending(call) else None
+    if call.on is not None and _pending(call): return replace(flow.default(call), op=_pending(call))
+    spells = call.name == "cumsum" and call.on is not None and not call.on.name and call.on.op != "groupby"
+    return replace(flow.default(call), group="other") if spells else None
 
 
 def _pending(call): return call.name if call.name in ("ewm", "expanding", "rolling") else ""
@@ -562,7 +570,7 @@ def _interp(flow, call): return _moved(flow, call, "QTP302", "a value between tw
 _STATS = """mean std var min max median sum prod sem skew kurt mad ptp nanmean nanstd nanmax nanmin nanmedian nansum nanvar average amax amin quantile percentile nanquantile
     nanpercentile count size nunique last all any first idxmax idxmin argmax argmin mode nth value_counts""".split()
 _UNSURE = {"max", "min", "sum", "amax", "amin", "any", "all", "count", "nansum", "nanmax", "nanmin", "prod", "last"}   # on a thing that may be anything
-_NO_LEVEL = {"first", "nth", "idxmax", "idxmin", "argmax", "argmin", "value_counts", "size"}                            # a place or a shape
+_NO_LEVEL = {"first", "nth", "mode", "idxmax", "idxmin", "argmax", "argmin", "value_counts", "size"}                            # a place or a shape
 _QUANTILES = {"quantile", "percentile", "nanquantile", "nanpercentile"}
 _KNOWN_AT_ONCE = {"first", "cumcount", "ngroup", "nth"}
 
@@ -572,11 +580,13 @@ def _stat(flow, call):
     source, method = call.source, call.on is not None and not call.on.name
     if method and call.on.op: return _of_group(flow, call)
     if call.name in ("last", "first", "nth", "mode", "value_counts") and source.kind != "time": return None
+    if call.name == "value_counts": return Value(kind="scalar", roots=source.roots, whole="QTP405" if not source.past else "")
     if call.across(0 if method else 2 if call.name in _QUANTILES else 1) or source.name: return None
+    if source.past: return Value(kind="scalar", roots=source.roots, past=True, ahead=source.ahead)
     if source.kind == "time" or source.over_time: flow.settle(source, "show", call.node)
     unsure = call.name in _UNSURE and source.kind != "time"
     rule = source.whole or ("" if not source.over_time or unsure or call.name in _NO_LEVEL else _rule_of(call.name))
-    return Value(kind="scalar", roots=source.roots, whole=rule, past=source.past)
+    return Value(kind="scalar", roots=source.roots, whole=rule)
 
 
 def _rule_of(name): return "QTP403" if name in _QUANTILES or name == "median" else "QTP404" if name == "last" else "QTP408" if name in ("all", "any", "count") else "QTP401"
@@ -586,14 +596,15 @@ def _of_group(flow, call):
     "An aggregation of a window, a group or a period."
     held = call.on
     if held.op in ("rolling", "expanding", "ewm"): return replace(flow.default(call), kind="time", op="")
-    if held.group == "date": return replace(flow.default(call), kind="time", op="", group="")
+    if held.group == "date" or held.op == "resample": return replace(flow.default(call), kind="time", op="", group="", stamped=held.stamped if call.name != "first" else "")
     return replace(flow.default(call), kind="table", op="", group=held.group or "other?", stamped=held.stamped if call.name != "first" else "")
 
 
 def _mix(flow, node, left, right, op, out):
     "A series meets a statistic of its own whole sample."
     for a, b, ast_a in ((left, right, getattr(node, "left", node)), (right, left, getattr(node, "right", node))):
-        if _meets(a, b) and not is_label(_name_of(ast_a), strict=True):
+        ratio = isinstance(op, ast.Div) and b is left and a.kind != "time"      # a number over who knows what
+        if _meets(a, b) and not ratio and not is_label(_name_of(ast_a), strict=True):
             said = _MIXED.get(b.whole, "a series is combined with a statistic of its whole sample")
             out = replace(out, kind="time", whole="", ahead=out.ahead | flow.suspect(b.whole, node, said))
     return _same_bar(flow, node, left, right, op, out)
@@ -640,6 +651,19 @@ def _arithmetic(flow, call):
     return out
 
 
+@on(*"sqrt log log1p log10 exp expm1 abs absolute sign square tanh power nan_to_num asarray array inv pinv cholesky eigh eig".split())
+def _elementwise(flow, call):
+    if call.on is not None and not call.on.name or not call.args: return _kept(flow, call)
+    return replace(flow.both(*call.args), turned=call.args[0].turned, cut=call.args[0].cut, change=call.args[0].change)
+
+
+@on("outer", "dot", "matmul")
+def _product(flow, call):
+    if len(call.args) + (call.on is not None and not call.on.name) != 2: return None
+    left, right = call.args if len(call.args) == 2 else (call.on, call.args[0])
+    return _mix(flow, call.node, left, right, ast.MatMult(), flow.both(left, right))
+
+
 @on("zscore", "scale", "minmax_scale", "robust_scale", "maxabs_scale", "quantile_transform", "power_transform", "winsorize", "rankdata", "qcut", "normalize")
 def _scaled(flow, call):
     if call.on is not None and not call.on.name: return _period_key(flow, call) if call.name == "normalize" else None
@@ -671,7 +695,7 @@ def _tail(flow, call):
     return replace(flow.default(call), kind="row", whole="QTP404")
 
 # %% ../../nbs/causality/00b_lint.ipynb #7fa84ea5
-@on("nlargest", "nsmallest", "sort_values", "head", "astype", "dropna", "notna", "isna", "notnull", "abs", "to_list", "tolist", "to_numpy", "items", "iterrows", "keys")
+@on("nlargest", "nsmallest", "sort_values", "head", "astype", "dropna", "notna", "isna", "notnull", "to_list", "tolist", "to_numpy", "items", "iterrows", "keys")
 def _kept(flow, call):
     if call.on is None or call.on.name: return None
     if call.name in ("items", "iterrows"): return replace(call.on, op=call.name)
@@ -731,7 +755,7 @@ def _groupby(flow, call):
     return replace(flow.default(call), op="groupby", group=_group_of(flow, call) if call.name in ("groupby", "group_by") else "period", kind="time", cols=call.on.cols)
 
 
-@on("to_period", "strftime", "floor", "isocalendar", "Grouper", ".year", ".month", ".quarter", ".week", ".weekofyear", ".date", ".day")
+@on("to_period", "strftime", "floor", "isocalendar", "Grouper", *".day_of_week .dayofweek .weekday .dayofyear .hour .year .month .quarter .week .weekofyear .date .day".split())
 def _period_key(flow, call):
     held = call.on if call.on is not None and not call.on.name else Value()
     if call.name.startswith(".") and held.kind not in ("index", "time", ""): return None
@@ -751,6 +775,11 @@ def _resample(flow, call):
     return replace(flow.default(call), op="resample", group="period", stamped="left" if left else "", kind="time")
 
 
+@on("cumcount")
+def _cumcount(flow, call):
+    return _moved(flow, call, "QTP203", "`cumcount` from the end counts rows to come") if call.says(False, 0, "ascending") else replace(flow.default(call), kind="time", group="")
+
+
 @on("ohlc")
 def _ohlc(flow, call): return _of_group(flow, call) if call.on is not None and call.on.op else None
 
@@ -768,6 +797,7 @@ def _applied(flow, call):
     held, f = call.on, call.arg(0, "func", "arg", "function")
     if f is None: return None
     if call.name == "map" and f.kind == "table": return _joined_back(flow, call, f)
+    if call.name == "map" and f.whole and f.kind == "scalar" and f.roots & held.roots: return _moved(flow, call, "QTP405", "counts of the whole sample are put onto every row")
     more, options = call.args[1:], {k: v for k, v in call.kwargs.items() if k not in ("func", "axis", "raw", "engine", "result_type")}
     known = sorted(f.texts())
     if held.op == "groupby" or held.op == "resample": return _by_group(flow, call, f, known, more, options)
@@ -786,7 +816,7 @@ def _by_group(flow, call, f, known, more, options):
     if known: out = flow.method(call.node, held, known[0], more, options)
     elif f.code is None and not f.name and not f.bound: return None
     else: out = flow.call(call.node, f, [flow.piece(held), *more], options)
-    short = out.kind in ("table", "scalar") and (known or out.whole or out.kind == "table")
+    short = out.kind in ("table", "scalar") and (known or out.whole or out.kind == "table") or (held.op == "resample" and bool(known) and known[0] in _STATS)
     if call.name == "transform" and short and (not known or known[0] not in _KNOWN_AT_ONCE): return _spread(flow, call, replace(flow.default(call), kind="time", op=""))
     kind = "time" if call.name == "transform" or not short else "table"
     return replace(flow.default(call), kind=kind, op="", ahead=held.ahead | out.ahead, group=held.group, lagged=out.lagged, fields=out.fields)
@@ -978,7 +1008,7 @@ def _merge_asof(flow, call):
 def _merge(flow, call):
     if call.on is not None and call.on.vals: return None
     if _by_period(call, "on"): return _moved(flow, call, "QTP512", "records are joined by the period that they describe, not by their publication")
-    tables = [v for v in call.inputs if v.kind == "table"]
+    tables = [v for v in call.inputs if v.kind == "table" and call.on is not v]
     rows = [v for v in call.inputs if v.kind in ("time", "") and not v.vals and not v.name]
     if tables and rows and (made := _joined_back(flow, replace(call, on=rows[0]), tables[0])) is not None and not tables[0].stamped: return made
     return _placed(flow, call)
@@ -986,7 +1016,8 @@ def _merge(flow, call):
 
 def _placed(flow, call):
     "A period that is stamped at its start meets finer rows."
-    early = [v for v in call.inputs if v.stamped == "left" and v.kind == "table" and not v.lagged]
+    spread = call.name not in ("reindex", "reindex_like") or call.arg(None, "method") is not None
+    early = [v for v in call.inputs if v.stamped == "left" and not v.lagged and spread]
     return _moved(flow, call, "QTP513", "a period's value is placed at its start, where it is not yet known") if early else None
 
 

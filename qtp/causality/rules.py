@@ -56,6 +56,7 @@ def _line(id, name, why, remedy, leak, repair, **more):
     _rule(id, name, why, remedy, *[f"def feature(close):\n    return {e}" for e in (leak, repair)], **more)
 
 # %% ../../nbs/causality/00_rules.ipynb #4e0acb2c
+# qtp: allow-file QTP108 because the rule quotes what it is about
 _line("QTP101", "negative shift",
       "A value of a later row is stored at this one. The number may hide in a variable, a default, a dict of options or an expression such as `-abs(k)`.",
       "Shift by a positive number. A label may look ahead: call it `y`, `label`, `target` or `fwd_…` and never use it as a feature.",
