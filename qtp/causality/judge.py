@@ -27,6 +27,7 @@ class Cube:
     values: np.ndarray            # (features, rows, assets) float64, NaN where missing
     types: tuple = ()             # type of each feature as text, such as "float64"; empty if unknown
     present: np.ndarray | None = None  # (rows, assets) True where the answer has the row; None for everywhere
+    words: dict | None = None     # code -> what it stands for, where values are no numbers
 
     def on(
         self,
@@ -50,6 +51,11 @@ class Cube:
         r, a = self.index.get_indexer(index), self.assets.get_indexer(assets)
         there = (r >= 0)[:, None] & (a >= 0)[None]
         return there if self.present is None or not self.present.size else there & self.present[np.ix_(r, a)]
+
+    @cached_property
+    def place(self) -> dict:  # name -> position
+        "Where each feature stands."
+        return {n: k for k, n in enumerate(self.names)}
 
     @cached_property
     def eps(self) -> np.ndarray:  # (features,) spacing of the type in which each feature came; 0 where values are codes
@@ -125,7 +131,7 @@ def _split(columns, assets):
 def _wide(out, names, assets):
     "Of a frame by stamp: one name for all columns and an asset each, or a name each and one asset, or both each."
     out, names, assets = _ordered(out), *(np.asarray(x) if len(x) == out.shape[1] else np.repeat(np.asarray(x), out.shape[1]) for x in (names, assets))
-    numbers, types = _numbers(out)
+    numbers, types, words = _numbers(out)
     features, ids = pd.Index(pd.unique(names)), pd.Index(pd.unique(assets))
     if len(features) * len(ids) == out.shape[1] and (len(features) == 1 or len(ids) == 1):
         values, present = (numbers[None] if len(features) == 1 else numbers.T[:, :, None]), None
@@ -136,7 +142,7 @@ def _wide(out, names, assets):
         has[f, a] = True
         present = None
     of = [sorted({t for t, n in zip(types, names) if n == f}) for f in features] if len(features) < out.shape[1] else [[t] for t in types]
-    return Cube(features, out.index, ids, values, tuple("+".join(t) if len(t) < 3 else "mixed" for t in of), present)
+    return Cube(features, out.index, ids, values, tuple("+".join(t) if len(t) < 3 else "mixed" for t in of), present, words)
 
 
 def _ordered(out):
@@ -153,11 +159,11 @@ def _cube_of_long(out):
     stamps, ids = out.index.get_level_values(level), out.index.get_level_values(1 - level)
     index, assets = pd.DatetimeIndex(stamps.unique()).sort_values(), pd.Index(ids.unique())
     r, a = index.get_indexer(stamps), assets.get_indexer(ids)
-    numbers, types = _numbers(out)
+    numbers, types, words = _numbers(out)
     values, present = np.full((out.shape[1], len(index), len(assets)), np.nan), np.zeros((len(index), len(assets)), bool)
     values[:, r, a] = numbers.T
     present[r, a] = True
-    return Cube(out.columns, index, assets, values, types, present)
+    return Cube(out.columns, index, assets, values, types, present, words)
 
 
 def _joined(parts):
@@ -168,7 +174,8 @@ def _joined(parts):
     names = pd.Index([n for k, p in parts for n in ([k] if len(p.names) == 1 else [f"{k}.{n}" for n in p.names])])
     rows = [p.rows_on(index, assets) for _, p in parts]
     values = np.concatenate([p.on(p.names, index, assets) for _, p in parts])
-    return Cube(names, index, assets, values, sum((p.types for _, p in parts), ()), None if all(r.all() for r in rows) else np.any(rows, axis=0))
+    words = {k: v for _, p in parts for k, v in (p.words or {}).items()}
+    return Cube(names, index, assets, values, sum((p.types for _, p in parts), ()), None if all(r.all() for r in rows) else np.any(rows, axis=0), words)
 
 
 def _cube_of_set(out):
@@ -187,9 +194,10 @@ EXACT = 2.**53   # whole numbers beyond this are no float64s
 def _numbers(frame):
     "Values as float64, and the type of each column; whatever is no number is coded."
     types = tuple(_kind(d) for d in frame.dtypes)
-    if all(t in ("float64", "float32", "bool") for t in types): return frame.to_numpy(dtype=float, na_value=np.nan), types
-    coded = [_column(frame.iloc[:, k], t) for k, t in enumerate(types)]
-    return (np.column_stack(coded) if coded else np.empty((len(frame), 0))), types
+    if all(t in ("float64", "float32", "bool") for t in types): return frame.to_numpy(dtype=float, na_value=np.nan), types, None
+    words = {}
+    coded = [_column(frame.iloc[:, k], t, words) for k, t in enumerate(types)]
+    return (np.column_stack([c for c, _ in coded]) if coded else np.empty((len(frame), 0))), tuple(t for _, t in coded), words
 
 
 def _kind(dtype):
@@ -197,14 +205,16 @@ def _kind(dtype):
     return "text" if pd.api.types.is_string_dtype(dtype) and not pd.api.types.is_object_dtype(dtype) else str(dtype)
 
 
-def _column(column, kind):
+def _column(column, kind, words):
     if kind == "object": column = _inferred(column)
-    if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype): return column.to_numpy(dtype=float, na_value=np.nan)
+    if pd.api.types.is_bool_dtype(column.dtype) or pd.api.types.is_float_dtype(column.dtype): return column.to_numpy(dtype=float, na_value=np.nan), kind
     if pd.api.types.is_integer_dtype(column.dtype):
         values = column.to_numpy(dtype=float, na_value=np.nan)
-        if not (np.abs(values) >= EXACT).any(): return values
-    codes = (pd.util.hash_array(column.astype(object).map(str, na_action="ignore").to_numpy(dtype=object), categorize=False) >> np.uint64(12)).astype(float)
-    return np.where(column.isna().to_numpy(), np.nan, codes)
+        if not (np.abs(values) >= EXACT).any(): return values, kind
+    known = column.dropna().unique()
+    codes = (pd.util.hash_array(np.array([str(v) for v in known], dtype=object), categorize=False) >> np.uint64(12)).astype(float)
+    words.update(zip(codes.tolist(), known))
+    return column.map(dict(zip(known, codes))).to_numpy(dtype=float, na_value=np.nan), "text" if kind == "object" else kind
 
 
 def _inferred(column):
@@ -253,6 +263,8 @@ def differences(
     known: Callable,            # stamps, assets -> (rows, assets) True where nothing may have changed
     names=None,                 # features to compare; None for all
     rows: bool = True,          # whether rows that are absent count
+    types: bool = True,         # whether a type counts that only makes room for missing values: whole numbers that become float
+    told: list | None = None,   # takes sentences about types that changed and do not count
 ) -> tuple:                     # finite values compared by feature (Series), differences (list)
     "Compare two answers where nothing may have changed."
     names = _union(stored.names, again.names) if names is None else pd.Index(names)
@@ -262,33 +274,51 @@ def differences(
     if not len(last): return pd.Series(0, index=names), []
     index, mask = index[:last[-1] + 1], mask[:last[-1] + 1]
     odd_rows = _odd_rows(stored, again, index, assets, mask) if rows else None
+    at = [(_placed(c.index, index), _placed(c.assets, assets)) for c in (stored, again)]
     counts, found = np.zeros(len(names), int), []
     for k, name in enumerate(names):
-        counts[k], diff = _one(stored, again, name, index, assets, mask, odd_rows)
+        counts[k], diff = _one(stored, again, name, index, assets, at, mask, odd_rows, types, told)
         if diff is not None: found.append(diff)
     return pd.Series(counts, index=names), found
+
+
+def _placed(own, wanted):
+    "Where labels stand among others: a slice if they begin alike."
+    if wanted is own or len(wanted) <= len(own) and own[:len(wanted)].equals(wanted): return slice(0, len(wanted))
+    return own.get_indexer(wanted)
+
+
+def _plane(c, name, rows, columns, shape):
+    "One feature of a cube on other axes, missing where it has no such row."
+    k = c.place.get(name, -1)
+    if k < 0 or not c.values[k].size: return np.full(shape, np.nan)
+    if isinstance(rows, slice) and isinstance(columns, slice): return c.values[k][rows, columns]
+    r, a = (np.arange(x.stop) if isinstance(x, slice) else x for x in (rows, columns))
+    return np.where((r >= 0)[:, None] & (a >= 0)[None], c.values[k][np.ix_(r, a)], np.nan)
 
 
 def _union(a, b): return a if a.equals(b) else a.append(b[~b.isin(a)])
 
 
 def _union_of_stamps(a, b):
-    if len(b) <= len(a) and b.equals(a[:len(b)]): return a
+    if b is a or len(b) <= len(a) and b.equals(a[:len(b)]): return a
     return a.union(b)
 
 # %% ../../nbs/causality/01a_judge.ipynb #d12a6d16
-def _one(stored, again, name, index, assets, mask, odd_rows):
+def _one(stored, again, name, index, assets, at, mask, odd_rows, strict, told):
     "Finite values compared of one feature, and where it differs; None if nowhere."
-    one = pd.Index([name])
-    a, b = (c.on(one, index, assets)[0] for c in (stored, again))
-    with np.errstate(invalid="ignore"): same = (a == b) | ((a != a) & (b != b))
+    a, b = (_plane(c, name, *where, mask.shape) for c, where in zip((stored, again), at))
+    with np.errstate(invalid="ignore"): off = a != b
+    off &= mask
+    if off.any(): off &= ~(np.isnan(a) & np.isnan(b))
     both = mask & np.isfinite(a) & np.isfinite(b)
-    off = mask & ~same
     if odd_rows is not None: off |= odd_rows
-    note = _type_note(stored, again, name, both)
+    note, counts = _type_note(stored, again, name, both, strict)
+    if note and not counts and told is not None: told.append(f"{name}: {note} once values are missing.")
+    note = note if counts else ""
     if note: off |= both
     if not off.any(): return int(both.sum()), None
-    kinds = [(c, int(c.names.get_indexer(one)[0])) for c in (stored, again)]
+    kinds = [(c, c.place.get(name, -1)) for c in (stored, again)]
     eps = max((c.eps[k] for c, k in kinds if k >= 0 and len(c.eps)), default=0.)
     scale, span = (_scale_on(c, k, assets) for c, k in kinds)
     broken = off & (~(np.isfinite(a) & np.isfinite(b)) | (eps == 0) | bool(note) | (False if odd_rows is None else odd_rows))
@@ -318,17 +348,17 @@ def _opinion(c, index, assets):
     return ~np.isnan(c.on(c.names, index, assets)).all(axis=0) if len(c.names) else np.zeros((len(index), len(assets)), bool)
 
 
-def _type_note(stored, again, name, both):
-    "What happened to the type of a feature; empty if nothing, or nothing but room for missing values."
-    at = [c.names.get_indexer([name])[0] for c in (stored, again)]
-    if min(at) < 0 or not both.any() or not stored.types or not again.types: return ""
+def _type_note(stored, again, name, both, strict):
+    "What happened to the type of a feature, and whether it counts; a wider type for missing values does so only if `strict`."
+    at = [c.place.get(name, -1) for c in (stored, again)]
+    if min(at) < 0 or not stored.types or not again.types: return "", False
     types = [c.types[k] for c, k in zip((stored, again), at)]
-    if types[0] == types[1] or set(types) <= {"object", "text", "category"}: return ""
-    if any("mixed" in t or "+" in t for t in types): return ""
-    wide = [not t.startswith(("int", "uint", "bool")) for t in types]
-    gaps = [bool(np.isnan(c.values).any()) or c.present is not None for c in (stored, again)]
-    if wide[0] != wide[1] and gaps[wide.index(True)]: return ""
-    return f"type {types[1]} becomes {types[0]}"
+    if types[0] == types[1] or not both.any() or any("mixed" in t or "+" in t for t in types) or set(types) <= {"object", "text", "category"}: return "", False
+    note = f"type {types[1]} becomes {types[0]}"
+    narrow = [t.startswith(("int", "uint", "bool")) for t in types]
+    gaps = [bool(np.isnan(c.values[k]).any()) or c.present is not None for c, k in zip((stored, again), at)]
+    if narrow[0] == narrow[1] or not gaps[narrow.index(False)]: return note, True
+    return note, strict and "bool" not in types
 
 # %% ../../nbs/causality/01a_judge.ipynb #e2323b90
 ROUNDING = 64     # spacings of the scale that a re-ordered sum may cost

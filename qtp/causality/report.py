@@ -38,7 +38,7 @@ def _chance(n, k, q):
 
 # %% ../../nbs/causality/01e_report.ipynb #e0f4f708
 AUDIT_VERSION = 2   # raised when the audit learns to see more
-COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells", "reproduce", "source_line"]
+COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells", "reproduce", "source_line", "note"]
 COVERAGE = ["layer", "feature", "calls", "cuts", "points", "values", "cpu", "error"]
 ADVICE = {     # layer -> how the value was computed again, and what to do
     "truncation": ("without the bars after {cut}", "Use only rows up to the one being computed: no negative shift, centred window, back-fill or full-sample statistic."),
@@ -104,6 +104,7 @@ class AuditReport:
         how, what = ADVICE[v["layer"]]
         reach = "" if pd.isna(v["ahead"]) or not v["ahead"] else f", and needs {v['ahead']} later bar{'' if v['ahead'] == 1 else 's'}"
         line, cut = f" {v['source_line']}." if v["source_line"] else "", f"{v['cut']:%Y-%m-%d %H:%M} UTC"
+        how = f"({v['note']}) {how}" if v["note"] else how
         return (f"{v['feature']}, asset {v['asset_id']}, {v['timestamp']:%Y-%m-%d %H:%M} UTC: stored {_number(v['stored'])}, recomputed {_number(v['recomputed'])} "
                 f"{how.format(cut=cut)}{reach} ({len(self.violations)} findings in {n} of {self.n_features} features). {what}{line} "
                 f"See it again: {v['reproduce']}")
