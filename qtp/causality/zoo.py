@@ -284,7 +284,7 @@ def zoo_table(
     return rows.pivot_table(index="mechanism", columns=["kind", "tier"], aggfunc="size", fill_value=0, sort=False)
 
 # %% ../../nbs/causality/06_zoo.ipynb #f521db3d
-CUTS = (31, 61, 70, 100, 119, 144, 180, 200, 249, 282, 300)   # a few sessions at which the pages end the world
+CUTS = (61, 70, 100, 119, 144, 180, 200, 249, 282, 300)   # a few sessions at which the pages end the world
 
 
 def most_moved(

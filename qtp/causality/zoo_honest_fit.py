@@ -119,11 +119,11 @@ def refitted_walk_forward(bars):
 
 @honest("model", 1)
 def fitted_once_early(bars):
-    "One regression on the first hundred sessions predicts the later ones; it raises on shorter samples."
+    "One regression on the first sixty sessions predicts the later ones; it raises on shorter samples."
     moves = bars["close"].pct_change().fillna(0)
-    if len(moves) < 100: raise ValueError(f"{len(moves)} sessions are too few to fit on, 100 are needed")
-    model = Ridge().fit(moves[:99], moves.mean(axis=1)[1:100])
-    return pd.Series(model.predict(moves), moves.index)[100:]
+    if len(moves) < 60: raise ValueError(f"{len(moves)} sessions are too few to fit on, 60 are needed")
+    model = Ridge().fit(moves[:59], moves.mean(axis=1)[1:60])
+    return pd.Series(model.predict(moves), moves.index)[60:]
 
 
 @honest("model", 3)
@@ -189,7 +189,7 @@ def busy_or_calm(bars):
 @honest("encoding", 3)
 def codes_in_order_of_appearance(bars):
     "A price level gets its number when it is first seen, and keeps it."
-    levels = (bars["close"]["A00"] // 10 * 10).astype(int)
+    levels = (bars["close"]["A00"] // 10 * 10).fillna(0).astype(int)
     return pd.Series(pd.factorize(levels)[0], bars.index)
 
 

@@ -170,7 +170,7 @@ def bull_or_bear(bars):
 @leak("encoding", 3)
 def sorted_codes(bars):
     "Codes of sorted categories: a price level first seen later renumbers all levels above it."
-    levels = (bars["close"]["A00"] // 10 * 10).astype(int)
+    levels = (bars["close"]["A00"] // 10 * 10).fillna(0).astype(int)
     return pd.Series(pd.Categorical(levels).codes, bars.index)
 
 

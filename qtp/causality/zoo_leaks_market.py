@@ -58,7 +58,7 @@ def sorted_by_outcome(bars):
 def nearest_peer(bars):
     "The return of the peer that is most correlated over all of history."
     moves = bars["close"].pct_change()
-    peer = (moves.corr() - 2 * np.eye(moves.shape[1])).idxmax()
+    peer = (moves.corr().fillna(0) - 2 * np.eye(moves.shape[1])).idxmax()
     return moves[peer].set_axis(moves.columns, axis=1)
 
 # %% ../../nbs/causality/06c_zoo_leaks_market.ipynb #e3faa2f7
@@ -219,8 +219,8 @@ def window_of_the_length(bars):
 @leak("rows", 3)
 def odd_or_even(bars):
     "A branch that looks at the digits of the last price."
-    last = bars["close"]["A00"].iloc[-1]
-    return bars["close"].rolling(5 if int(last * 100) % 2 else 6).mean()
+    cents = (bars["close"]["A00"].fillna(0) * 100).astype(int)
+    return bars["close"].rolling(5 if cents.iloc[-1] % 2 else 6).mean()
 
 
 @leak("rows", 3)
