@@ -242,6 +242,8 @@ EPS = fundamentals()
 MACRO = pd.DataFrame({"value": [1., 1.5, 2., 2.5, 3.]}, pd.to_datetime(["2023-01-13", "2023-02-14", "2023-03-10", "2023-03-14", "2023-04-14"], utc=True))
 MEMBERS = pd.DataFrame({"announced": ["2022-12-01", "2022-12-01", "2023-02-20", "2023-04-03"], "effective": ["2022-12-05", "2022-12-05", "2023-02-27", "2023-04-10"],
                         "asset_id": ["A", "B", "C", "A"], "member": [True, True, True, False]})
+SPELLS = pd.DataFrame({"asset_id": list("AABC"), "start_date": ["2022-12-01", "2023-03-20", "2022-12-01", "2023-02-20"],
+                       "end_date": ["2023-02-06", None, "2023-03-30", None]})
 SPLITS = pd.DataFrame({"timestamp": DAYS[[5, 28, 45]], "effective": DAYS[[10, 36, 50]], "asset_id": list("ABC"), "ratio": [2., .5, 3.]})
 
 
@@ -277,6 +279,18 @@ def adjusted(bars, splits):
     return out
 
 
+def spell_by_spell(bars, spells):
+    ends = pd.to_datetime(spells["end_date"], utc=True)
+    inside = pd.DataFrame(False, bars.index, list("ABC"))
+    for a, s, e in zip(spells["asset_id"], pd.to_datetime(spells["start_date"], utc=True), ends): inside.loc[(bars.index >= s) & ((bars.index < e) | pd.isna(e)), a] = True
+    return bars["close"].pct_change().where(inside)
+
+
+def to_the_end(bars, spells):
+    lasting = spells[spells["end_date"].isna()]["asset_id"]
+    return bars["close"].pct_change().where(pd.Series(bars["close"].columns.isin(lasting), bars["close"].columns), axis=1)
+
+
 def both_honest(bars, sources): return by_publication(bars, sources["eps"]).add(last_release(bars, sources["macro"]), axis=0)
 
 
@@ -297,8 +311,10 @@ def broken(function, sources, cuts=(30, 38, 52, 60)):
 
 
 HONEST = [(by_publication, {"eps": EPS}), (by_publication, {"eps": EPS.sample(frac=1, random_state=1)}), (with_memory, {"eps": EPS}), (last_release, {"macro": MACRO}),
-          (members_then, {"members": MEMBERS}), (adjusted, {"splits": SPLITS}), (both_honest, {"eps": EPS, "macro": MACRO})]
-LEAKS = [(by_period, {"eps": EPS}), (next_release, {"macro": MACRO}), (members_now, {"members": MEMBERS}), (one_leaks, {"eps": EPS, "macro": MACRO})]
+          (members_then, {"members": MEMBERS}), (adjusted, {"splits": SPLITS}), (spell_by_spell, {"spells": SPELLS}),
+          (spell_by_spell, {"spells": SPELLS.fillna({"end_date": "2099-12-31"})}), (both_honest, {"eps": EPS, "macro": MACRO})]
+LEAKS = [(by_period, {"eps": EPS}), (to_the_end, {"spells": SPELLS}), (next_release, {"macro": MACRO}),
+         (members_now, {"members": MEMBERS}), (one_leaks, {"eps": EPS, "macro": MACRO})]
 
 
 @pytest.mark.parametrize("function, sources", HONEST)
@@ -331,6 +347,16 @@ def test_a_source_keeps_its_type():
         for _, other, _ in source_worlds(table, T, np.random.default_rng(0)):
             assert type(other) is type(table)
             if not isinstance(table, AsOf): assert other.dtypes.to_dict() == table.dtypes.to_dict() and type(other.index) is type(table.index)
+
+
+def test_a_table_of_spells_does_not_tell_their_ends():
+    for t, ends in (("2023-02-01", ["", ""]), ("2023-02-10", ["2023-02-06", ""])):
+        for known in (AsOf("spells", SPELLS).asof(t), ended(SPELLS, t)): assert known["end_date"].fillna("").tolist() == ends
+    assert ended(SPELLS.fillna({"end_date": "2099-12-31"}), T)["end_date"].tolist() == ["2023-02-06", "2099-12-31", "2099-12-31"]
+    function = lambda bars: spell_by_spell(bars, SPELLS)
+    before = function(BARS)[:41]
+    for kind in WORLDS:
+        with put(world_of(captured(function), T, kind, np.random.default_rng(0))): assert function(BARS)[:41].equals(before)
 
 
 # Files.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .captured import PERIODS, SERIES, WORLDS, _times, hidden_rows, rows_of, stamp_column, stamps_of
+from .captured import PERIODS, SERIES, WORLDS, _has_later, _other_ends, _times, hidden_after, hidden_rows, rows_of, span_of, stamp_column, stamps_of
 from ..core.errors import DataError, LookAheadError
 from ..core.frames import asof_join
 
@@ -42,7 +42,7 @@ class AsOf:
         "Columns that identify a record."
         if self.key is not None: return list(self.key)
         known = stamp_column(self.frame)
-        period = next((c for c in PERIODS if c in self.frame.columns and c != known), None)
+        period = next((c for c in [*(span_of(self.frame) or ())[:1], *PERIODS] if c in self.frame.columns and c != known), None)
         return [c for c in (period, *SERIES) if c is not None and c in self.frame.columns]
 
     def asof(
@@ -55,14 +55,15 @@ class AsOf:
         """
         t, stamps = self._allowed(t), self.stamps
         order = np.argsort(stamps.asi8, kind="stable")
-        known = self.frame.iloc[order[np.asarray(stamps[order] <= t)]]
+        known = _other_ends(self.frame.iloc[order[np.asarray(stamps[order] <= t)]], t, "removed", None, self.frame)
         return known.drop_duplicates(self.keys, keep="last") if self.keys else known
 
     def history(self) -> pd.DataFrame:  # every record and revision known by `until`, in order of publication
         "All that may be read."
         stamps = self.stamps
         order = np.argsort(stamps.asi8, kind="stable")
-        return self.frame.iloc[order if self.until is None else order[np.asarray(stamps[order] <= self.until)]]
+        if self.until is None: return self.frame.iloc[order]
+        return _other_ends(self.frame.iloc[order[np.asarray(stamps[order] <= self.until)]], self.until, "removed", None, self.frame)
 
     def join(
         self,
@@ -91,7 +92,8 @@ class AsOf:
         t,              # instant
     ) -> "AsOf":        # refuses to be read past `t`
         "The handle as a decision at `t` may hold it: later records are not there."
-        return replace(self, frame=rows_of(self.frame, np.asarray(self.stamps <= _instant(t))), until=_instant(t))
+        kept = rows_of(self.frame, np.asarray(self.stamps <= _instant(t)))
+        return replace(self, frame=_other_ends(kept, _instant(t), "removed", None, self.frame), until=_instant(t))
 
     def _allowed(self, t):
         t = _instant(t)
@@ -140,8 +142,8 @@ def source_worlds(
     "Tables with another history after `t`, and what each of them may not move."
     frame, t = table.frame if isinstance(table, AsOf) else table, _instant(t)
     stamps = AsOf("source", frame).stamps
-    late, newest = np.asarray(stamps > t), _newest(stamps, t)
-    for kind in WORLDS if late.any() else (): yield kind, _as(table, hidden_rows(frame, late, kind, rng, size=size)), Holds(t)
+    newest = _newest(stamps, t)
+    for kind in WORLDS if _has_later(frame, stamps, t) else (): yield kind, _as(table, hidden_after(frame, stamps, t, kind, rng, size=size)), Holds(t)
     for kind, rows in (("added", rng.permutation(len(frame))[:ADDED]), ("vintage", newest[:ADDED])):
         if len(rows): yield kind, _as(table, _appended(frame, stamps, rows, t, kind, rng, size)), Holds(t)
     if len(newest): yield _delayed(table, frame, stamps, np.asarray(stamps == stamps[newest[0]]), t)
@@ -167,9 +169,9 @@ def _newest(stamps, t):
 def _appended(frame, stamps, rows, t, kind, rng, size):
     "The table with further records after `t`: of later periods, or revisions of known ones."
     new = hidden_rows(frame.iloc[rows], np.ones(len(rows), bool), "changed", rng, size=size)
-    at, ahead = _after(stamps, t, len(rows)), _ahead(frame, stamps)
-    new = _moved_along(new, at - stamps[rows], [c for c in frame.columns if c in ahead or kind == "added" and str(c).lower() in PERIODS])
-    both = pd.concat([frame, _stamped(new, at)]).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
+    ahead = _ahead(frame, stamps)
+    new = _stamped(new, _after(stamps, t, len(rows)), stamps[rows], [c for c in frame.columns if c in ahead or kind == "added" and str(c).lower() in PERIODS])
+    both = pd.concat([frame, new]).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
     return _ordered(both, stamps, isinstance(frame.index, pd.RangeIndex))
 
 
@@ -182,30 +184,27 @@ def _after(stamps, t, n):
     return (free if len(free) >= n else free.append(last + pd.to_timedelta(np.arange(1, n + 1) * step * 40 * n, unit)))[:n]
 
 
-def _stamped(frame, at):
-    "The same records with other knowledge times."
-    out, c = frame.copy(), stamp_column(frame)
-    if c is not None: out[c] = pd.Series(_written(at, pd.Index(frame[c])), index=out.index)
-    return out if c is not None else _stamped_index(out, at)
-
-
-def _stamped_index(frame, at):
-    "The same records with other knowledge times, where the index or a column without a telling name holds them."
-    if _times(frame.index) is not None: return frame.set_axis(_written(at, frame.index), axis=0)
-    for c in [c for c in frame.columns if _times(pd.Index(frame[c])) is not None]: frame[c] = pd.Series(_written(at, pd.Index(frame[c])), index=frame.index)
-    return frame
+def _stamped(frame, at, stamps, more):
+    "The same records with other knowledge times; `more` columns, and all columns of instants if none is for publication, move by as much."
+    known, by_index = stamp_column(frame), _times(frame.index) is not None
+    columns = [c for c in frame.columns if c != known and (c in more or known is None and not by_index)]
+    out = frame.copy()
+    for c in columns:
+        if (times := _times(pd.Index(frame[c]))) is not None: out[c] = pd.Series(_written(times + (at - stamps), pd.Index(frame[c])), index=out.index)
+    if known is not None: out[known] = pd.Series(_written(at, pd.Index(frame[known])), index=out.index)
+    return out.set_axis(_written(at, frame.index), axis=0) if known is None and by_index else out
 
 
 def _written(at, like):
     "Instants in the type of other labels."
-    at = at.as_unit("ns")
+    at = at.as_unit("us")
     if isinstance(like, pd.MultiIndex):
         k = next(k for k in range(like.nlevels) if _times(like.get_level_values(k)) is not None)
         return pd.MultiIndex.from_arrays([_written(at, like.get_level_values(j)) if j == k else like.get_level_values(j) for j in range(like.nlevels)], names=like.names)
     if isinstance(like, pd.PeriodIndex): return pd.PeriodIndex(at.tz_localize(None), freq=like.freq, name=like.name)
     if isinstance(like, pd.DatetimeIndex): return (at.tz_convert(like.tz) if like.tz is not None else at.tz_localize(None)).as_unit(like.unit).rename(like.name)
     first = next((v for v in like if pd.notna(v)), "")
-    if isinstance(first, str): return pd.Index([_text(v, first) for v in at], dtype=like.dtype, name=like.name)
+    if isinstance(first, str): return pd.Index([None if v is pd.NaT else _text(v, first) for v in at], dtype=like.dtype, name=like.name)
     if isinstance(first, int | np.integer): return pd.Index([int(f"{v:%Y%m%d}") for v in at], dtype=like.dtype, name=like.name)
     return pd.Index([v.date() if not hasattr(first, "hour") else v if isinstance(first, pd.Timestamp) else v.to_pydatetime() for v in at], dtype=like.dtype, name=like.name)
 
@@ -221,14 +220,6 @@ def _ahead(frame, stamps):
     return [c for c in frame.columns if c != stamp_column(frame) and (times := _times(pd.Index(frame[c]))) is not None and not (times < stamps).any()]
 
 
-def _moved_along(frame, by, columns):
-    "Records whose other instants are moved by as much as their publication, so that what is announced ahead still is."
-    out, known = frame.copy(), stamp_column(frame)
-    for c in columns:
-        if c != known and (times := _times(pd.Index(frame[c]))) is not None: out[c] = pd.Series(_written(times + by, pd.Index(frame[c])), index=out.index)
-    return out
-
-
 def _ordered(frame, stamps, numbered):
     "In order of publication, if the table was; rows that were only numbered are numbered anew."
     out = frame if not stamps.is_monotonic_increasing else frame.iloc[np.argsort(AsOf("source", frame).stamps.asi8, kind="stable")]
@@ -239,7 +230,7 @@ def _delayed(table, frame, stamps, rows, t):
     "The table in which the last records known at `t` come after it."
     back, s = _after(stamps, t, 1)[0], stamps[rows][0]
     at = pd.DatetimeIndex(np.where(rows, back.tz_localize(None).to_datetime64(), stamps.tz_localize(None).to_numpy())).tz_localize("UTC")
-    moved = _stamped(_moved_along(frame, at - stamps, _ahead(frame, stamps)), at).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
+    moved = _stamped(frame, at, stamps, _ahead(frame, stamps)).astype(frame.dtypes.to_dict() if frame.columns.is_unique else {})
     return "delayed", _as(table, _ordered(moved, stamps, isinstance(frame.index, pd.RangeIndex))), Holds(s, True, _as(table, rows_of(frame, ~rows)), back)
 
 # %% ../../nbs/causality/01c_sources.ipynb #9d72d65e
