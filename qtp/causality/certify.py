@@ -134,7 +134,8 @@ def _today(fs):
     "What a certificate of this set would say now: each feature with the code that it alone needs, and the engine's code."
     from qtp.features.engine import materialize
     from qtp.features.registry import REGISTRY, ancestors
-    needs = {s.label: [REGISTRY[n].function for n in ancestors(s.name)] for s in fs.specs}
+    parts = lambda n: (REGISTRY[n].function, REGISTRY[n].joint, REGISTRY[n].last)
+    needs = {s.label: [f for n in ancestors(s.name) for f in parts(n) if f is not None] for s in fs.specs}
     return {"code_hash": code_hash([materialize]), "packages": package_versions([f for fs_ in needs.values() for f in fs_]),
             "params_hash": value_hash({"normalisation": fs.normalisation, "dtype": str(fs.raw.dtype)}),
             "features": {s.label: value_hash([s.digest, code_hash(needs[s.label])]) for s in fs.specs}}
