@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick test lab ui docs bench bench-data lock clean
+.PHONY: help setup run quick test lab ui docs bench bench-data bench-zoo lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: $(READY)  ## Run the long proofs and the timed comparisons
 
 bench-data: $(READY)  ## Simulate 98 million 5-minute bars into data/bench (about 2 GB, resumable)
 	@$(BIN)/python benchmarks/make_bench_data.py
+
+bench-zoo: $(READY)  ## Put the leak zoo to qtp's audit and to other auditors; results go to docs/zoo.json (resumable)
+	@$(BIN)/python benchmarks/bench_zoo.py
 
 lock: $(READY)  ## Resolve requirements.lock anew from settings.ini
 	@uv pip compile setup.py --extra dev --extra sample --extra vendors --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock

@@ -40,6 +40,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="truncation and the quick budget on one mechanism; nothing is stored or judged")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), help="which of the tools; all if none is named")
+    parser.add_argument("--tiers", nargs="+", type=int, choices=(1, 2, 3), default=[1, 2, 3], help="which tiers are asked now; all if none is named")
     parser.add_argument("--limit", type=int, default=600, help="seconds that a case may take, 600 if not named")
     parser.add_argument("--anew", action="store_true", help="forget earlier answers")
     parser.add_argument("--python312", help="interpreter of Python 3.12, which ml4t-diagnostic needs; otherwise uv finds or fetches one")
@@ -50,17 +51,17 @@ def main():
     kept = ROOT/"build"/"zoo"/"answers.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if asked.anew: kept.unlink(missing_ok=True)
-    for tool in asked.tools: run(tool, kept, asked.limit, asked.python312)
+    for tool in asked.tools: run(tool, kept, asked.limit, asked.python312, asked.tiers)
     return judge(store(kept))
 
 
 # Running a tool ---------------------------------------------------------------------------------------------------------------------
 
-def run(tool, kept, limit, python312):
+def run(tool, kept, limit, python312, tiers):
     "Every case that has no answer yet, in a worker process of the tool's own environment."
     from tqdm import tqdm
     done, code = {a["key"] for a in answers_in(kept)}, code_of(tool)   # taken once: the worker loads the code now
-    todo = [c for c in cases() if f"{code} {c.name}" not in done]
+    todo = [c for c in cases() if c.tier in tiers and f"{code} {c.name}" not in done]
     if not todo: return
     with start(python_of(tool, python312), tool, limit) as worker, kept.open("a") as out, tqdm(todo, desc=tool, unit="case", mininterval=1) as bar:
         versions = json.loads(worker.stdout.readline())
@@ -258,10 +259,12 @@ def store(kept):
             if a is None: continue
             versions[tool] = a["versions"]
             older[tool] = older.get(tool, 0) + (a["key"] != f"{code} {c.name}")
-            rows.append({"tool": tool, "case": c.name, "leaks": c.leaks, "mechanism": c.mechanism, "tier": c.tier, "layer": c.layer, "expected_ahead": c.ahead,
-                         **{k: a.get(k) for k in ("verdict", "note", "layers", "ahead", "calls", "wall", "cpu")}})
-    result = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "processor": platform.machine(), "cores": os.cpu_count(), "versions": versions, "older_code": older, "not_used": NOT_USED,
-              "blind_spots": [{"leak": c.name, "why": c.about} for c in blind_spots()], "rows": rows}
+            right = c.leaks == (a["verdict"] == "leak")
+            rows.append({"tool": tool, "case": c.name, **{k: a[k] for k in ("verdict", "layers", "ahead", "calls", "wall", "cpu") if a.get(k) is not None},
+                         **({} if right else {"note": a["note"][:160]})})
+    listed = [{"case": c.name, "leaks": c.leaks, "mechanism": c.mechanism, "tier": c.tier, "layer": c.layer, "expected_ahead": c.ahead, "about": c.about} for c in cases()]
+    result = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "processor": platform.machine(), "cores": os.cpu_count(), "versions": versions, "older_code": older,
+              "not_used": NOT_USED, "blind_spots": [{"leak": c.name, "why": c.about} for c in blind_spots()], "cases": listed, "rows": rows}
     write_json(ROOT/"docs"/"zoo.json", result)
     return result
 
@@ -271,7 +274,7 @@ def judge(result):
     import pandas as pd
 
     from qtp.causality.zoo_score import score
-    rows = pd.DataFrame(result["rows"])
+    rows = pd.DataFrame(result["rows"]).merge(pd.DataFrame(result["cases"]), on="case")
     print(score(rows, "tool").round(3).to_string())
     for tool, n in result["older_code"].items():
         if n: print(f"{tool}: {n} answers are of earlier code; run it again to replace them.")
