@@ -7,7 +7,6 @@ __all__ = ['CELL', 'REST', 'TOLD', 'run']
 
 # %% ../../nbs/phases/04_features.ipynb #8dbf0cfc
 from dataclasses import fields, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,20 +14,21 @@ import yaml
 
 from ..causality.audit import audit
 from ..causality.certify import certify
+from ..causality.certify import waive as let_pass
+from ..core.errors import CertificateError
 from ..core.files import write_json, write_text
 from ..evaluation.ic import regime_ic
-from ..features.engine import materialize
 from ..features.graph import fields_of
 from ..features.regime import market_return, regimes
 from ..features.registry import feature_metadata, register_file
 from ..features.robustness import YOUNG, robustness
-from ..features.rolled import materialize_rolling
 from ..features.selection import (STEADY, cluster_summary, feature_ic, on_target, pruning_log, rank_correlation, rolling_stability, select_features, settled,
                                     training_ic)
 from ..features.sets import wanted_features
 from ..labels.forward_return import forward_return
 from .data import open_market
 from ..workbench.handoff import Phase
+from ..workbench.steps import normaliser
 
 # %% ../../nbs/phases/04_features.ipynb #2191260b
 CELL, REST = 128, 2**30   # bytes that an audited feature takes for each session and asset, two worlds and what is compared; and of everything else
@@ -36,19 +36,17 @@ TOLD = 30                # events of which each is a sentence of the report; mor
 
 
 def run(run_dir, features, families, feature_set, modules, on_error, normalise, rolling_window, train_fraction, ic_horizon, horizons, regime_window,
-        stress_sessions, stress_assets, min_assets, n_samples, budget, seed):
+        stress_sessions, stress_assets, min_assets, n_samples, budget, waive, seed):
     "Compute, audit, certify and select the features."
     phase = Phase.open("features", run_dir, locals())
     limits, market = phase.upstream("scope").parameters["selection"], _with_sectors(open_market(phase))
     for path in modules: register_file(phase.settings.home / path)
     specs = wanted_features(features, families, feature_set, market.bars.columns.get_level_values(0).unique())
-    make = _normalised(normalise, rolling_window)
+    make = normaliser(phase.parameters)
     full = make(specs, market.bars, market.members, on_error=on_error)
     report = _audited(full, market, make, _at_once(full, phase.settings.memory_gb), n_samples=n_samples, budget=budget, seed=seed)
     _leave_audit(phase, report)
-    report.raise_for_violations()
-    prints = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}
-    full = full.certified(certify(full, report, market.bars, prints, market.adjustment, phase.started))
+    full = full.certified(_proof(phase, full, report, market))
     train = market.bars.index[:int(len(market.bars) * train_fraction)]
     returns = {h: forward_return(market.bars, h, delistings=market.delistings).where(market.members) for h in {*horizons, ic_horizon}}
     chosen, decisions = select_features(full, returns[ic_horizon], train, ic_horizon, limits["drop_above"], limits["report_above"], min_assets)
@@ -68,10 +66,6 @@ def _with_sectors(market):
     found = fields_of(market)
     if "sector" not in found or "sector" in market.bars: return market
     return replace(market, bars=pd.concat([market.bars, pd.concat({"sector": found["sector"]}, axis=1, names=market.bars.columns.names)], axis=1).sort_index(axis=1))
-
-
-def _normalised(normalise, window):
-    return partial(materialize_rolling, window=window) if normalise == "rolling" else partial(materialize, normalise=normalise)
 
 
 def _at_once(full, memory_gb):
@@ -98,6 +92,18 @@ def _joined(reports):
     columns = tables["coverage"]["feature"].nunique()
     reason = worst.reason if worst.verdict != "clean" else f"{sum(r.n_points for r in reports):,} values of {columns} columns compared."
     return replace(worst, reason=reason, **tables, **told, **calls)
+
+
+def _proof(phase, full, report, market):
+    "The certificate of a clean set; of another one only if the experiment says why it may pass."
+    prints, reason = {name: p["hash"] for name, p in phase.upstream("data").fingerprints.items()}, phase.parameters["waive"]
+    if report.passed: return certify(full, report, market.bars, prints, market.adjustment, phase.started)
+    if reason.strip():
+        phase.override(f"the audit's verdict is {report.verdict} ({report.reason}) and was waived: {reason}")
+        return let_pass(full, reason, prints, phase.started)
+    report.raise_for_violations()
+    raise CertificateError(f"features: the audit is {report.verdict}: {report.reason} A set that was not cleared trains nothing. Give more history, drop the features that "
+                           "cannot be compared, or set features.waive to the reason why it may pass; the report will print that in red.")
 
 
 def _leave_audit(phase, report):

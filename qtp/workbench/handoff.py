@@ -27,7 +27,7 @@ from ..core.files import file_hash, read_json, value_hash, write_frame, write_js
 
 # %% ../../nbs/workbench/01_handoff.ipynb #33aabf33
 PHASES = ("scope", "data", "eda", "features", "models", "execution", "backtest", "validation", "deploy", "monitor")
-SCHEMA = 1   # of NN.json; another one is refused
+SCHEMA = 2   # of NN.json; another one is refused
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class Handoff:
     artifacts: dict          # file, relative to the run's folder -> sha256
     fingerprints: dict       # table -> {table, version, hash, rows}
     notes: tuple             # sentences for the report
+    overrides: tuple         # what a person let pass, and why
 
 
 def read_handoff(
@@ -163,7 +164,7 @@ def read_handoff(
     if stored.pop("schema", None) != SCHEMA:
         raise RunError(f"{path}: written with another schema, expected {SCHEMA}. Start a new run from its experiment.yaml.")
     stored["verdicts"] = pd.DataFrame(stored["verdicts"], columns=VERDICT)
-    return Handoff(**{**stored, "notes": tuple(stored["notes"])})
+    return Handoff(**{**stored, "notes": tuple(stored["notes"]), "overrides": tuple(stored["overrides"])})
 
 
 VERDICT = ["check", "threshold", "value", "pass", "gate"]
@@ -180,7 +181,7 @@ class Phase:
     ):
         self.name, self.run_dir, self.parameters = name, Path(run_dir), dict(parameters)
         self.parts = phase_key(run_dir, name, self.parameters)
-        self._metrics, self._verdicts, self._files, self._fingerprints, self._notes = {}, [], [], {}, []
+        self._metrics, self._verdicts, self._files, self._fingerprints, self._notes, self._overrides = {}, [], [], {}, [], []
 
     @classmethod
     def open(
@@ -369,6 +370,13 @@ class Phase:
         "Leave a sentence for the report."
         self._notes.append(str(text))
 
+    def override(
+        self,
+        text: str,  # what was let pass, and the reason given
+    ):
+        "Record that a person overruled the gate; the report prints it in red."
+        self._overrides.append(str(text))
+
     def fingerprint(
         self,
         value: dict,  # of one table (table, version, hash, rows), or table -> such a dict
@@ -381,7 +389,7 @@ class Phase:
         root = self.run_dir.resolve()
         handoff = dict(phase=self.name, key=self.parts["key"], parts=self.parts, parameters=self.parameters, metrics=self._metrics,
                        verdicts=self._verdicts, artifacts={str(p.relative_to(root)): file_hash(p) for p in self._files},
-                       fingerprints=self._fingerprints, notes=self._notes, schema=SCHEMA)
+                       fingerprints=self._fingerprints, notes=self._notes, overrides=self._overrides, schema=SCHEMA)
         return write_json(self.run_dir / f"{phase_number(self.name)}.json", handoff)
 
 # %% ../../nbs/workbench/01_handoff.ipynb #fccf9c80
