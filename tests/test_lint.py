@@ -325,3 +325,11 @@ def test_the_hook_names_the_command():
     import yaml
     hook, = yaml.safe_load((ROOT/".pre-commit-hooks.yaml").read_text())
     assert hook["id"] == "qtp-lint" and hook["entry"] == "qtp lint" and hook["types_or"] == ["python", "jupyter"]
+
+
+def test_public_style_leaks():
+    "Each function of the file looks ahead once, and has its finding."
+    import ast
+    file = CORPUS.parent/"lint_leaky"/"pipelines.py"
+    lines, parts = [f.line for f in lint(file)], [d for d in ast.parse(file.read_text()).body if isinstance(d, (ast.FunctionDef, ast.ClassDef))]
+    assert len(parts) >= 33 and [d.name for d in parts if not any(d.lineno <= line <= d.end_lineno for line in lines)] == []

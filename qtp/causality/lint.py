@@ -603,7 +603,7 @@ def _of_group(flow, call):
 def _mix(flow, node, left, right, op, out):
     "A series meets a statistic of its own whole sample."
     for a, b, ast_a in ((left, right, getattr(node, "left", node)), (right, left, getattr(node, "right", node))):
-        ratio = isinstance(op, ast.Div) and b is left and a.kind != "time"      # a number over who knows what
+        ratio = a.kind != "time" and (isinstance(op, ast.Div) and b is left or isinstance(op, ast.Mult) and bool(words(_name_of(ast_a)) & _FACTORS))   # two numbers
         if _meets(a, b) and not ratio and not is_label(_name_of(ast_a), strict=True):
             said = _MIXED.get(b.whole, "a series is combined with a statistic of its whole sample")
             out = replace(out, kind="time", whole="", ahead=out.ahead | flow.suspect(b.whole, node, said))
@@ -616,6 +616,7 @@ def _meets(series, stat):
     return series.kind in ("time", "table" if stat.whole != "QTP404" else "time", "" if stat.whole != "QTP404" else "time") and bool(series.roots & stat.roots)
 
 
+_FACTORS = {"b", "beta", "betas", "slope", "coef", "hedge", "k", "n", "scale"}
 _MIXED = {"QTP404": "a series is scaled by its last row", "QTP403": "a series is compared with a quantile of its whole sample",
           "QTP407": "a series is combined with a model fitted on all of it"}
 
