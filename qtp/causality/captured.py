@@ -687,11 +687,10 @@ def holds_future(
 ) -> list:                 # dicts: `path`, `column`, `asset_id`, `what`, `ahead`, `rows`
     "Columns of captured data that are later bars, or returns of later bars."
     if c.stamps is None or isinstance(c.value, pd.Index): return []
-    out, cache = [], {}
-    for column, asset, series in _columns_of(c):
-        for a in _assets_for(bars, asset, assets):
-            if a not in cache: cache[a] = _fields_of(bars, a)
-            found = _first_match(series, cache[a], moves)
+    out, fields = [], functools.lru_cache(None)(lambda asset: _fields_of(bars, asset))
+    for column, label, series in _columns_of(c):
+        for a in _assets_for(bars, label, assets):
+            found = _first_match(series, fields(a), moves)
             if found: out.append({"path": c.path, "column": column, "asset_id": a, **found})
             if found: break
     return out
@@ -729,42 +728,45 @@ def _fields_of(bars, asset):
     return one.set_axis(_utc(pd.DatetimeIndex(one.index)))
 
 # %% ../../nbs/causality/01b_captured.ipynb #0bf2f1bf
+_FORMS = {"value": lambda late, before, now: late, "return": lambda late, before, now: late / before, "change": lambda late, before, now: late - before,
+          "log return": lambda late, before, now: np.log(late / before), "return over all of it": lambda late, before, now: late / now,
+          "log return over all of it": lambda late, before, now: np.log(late / now), "change over all of it": lambda late, before, now: late - now}
+_DIRECTIONS = {"direction": lambda late, before, now: np.sign(late - before), "direction over all of it": lambda late, before, now: np.sign(late - now),
+               "rise": lambda late, before, now: _up(late - before), "rise over all of it": lambda late, before, now: _up(late - now)}
+
+
 def _first_match(series, fields, moves):
-    "The transformation and the number of bars ahead at which a column equals the bars."
+    "What a column holds of later bars, the fewest bars ahead at which it does; None if it holds the same of the present."
     x = series.reindex(fields.index).to_numpy()
-    if np.isfinite(x).sum() < FEWEST or np.nanmin(x) == np.nanmax(x): return None
-    few = len(np.unique(x[np.isfinite(x)])) <= 3
+    rows = np.flatnonzero(np.isfinite(x))
+    if len(rows) < FEWEST or x[rows].min() == x[rows].max(): return None
+    some = np.concatenate([rows[np.linspace(k, len(rows) - 5 + k, 16).astype(int)] for k in range(4)])
+    forms, found = _DIRECTIONS if len(np.unique(x[rows])) <= 3 else _FORMS, []
     for name in fields.columns:
         y = fields[name].to_numpy(float)
-        forms = _DIRECTIONS if few else _FORMS
-        if any(_same(x, form(y, 0)) for form in forms.values()): return None
-        for k in range(1, moves + 1):
-            for what, form in forms.items():
-                if _same(x, form(y, k)): return {"what": f"{what} of {name}", "ahead": k, "rows": int(np.isfinite(x).sum())}
-    return None
+        for what, values in _forms_of(y, some, moves, forms):
+            found += [(k, f"{what} of {name}") for k in np.flatnonzero(_may_be(x[some], values)) if _same(x, dict(_forms_of(y, np.arange(len(y)), moves, forms, k))[what][0])]
+    if not found or min(found)[0] == 0: return None
+    return {"what": min(found)[1], "ahead": int(min(found)[0]), "rows": len(rows)}
 
 
-def _moved(y, k):
-    "Values `k` bars later."
-    out = np.full(len(y), np.nan)
-    if k >= 0: out[:max(len(y) - k, 0)] = y[k:]
-    else: out[-k:] = y[:k]
-    return out
+def _forms_of(y, rows, moves, forms, k=None):
+    "Each form of a field at some rows, for 0 to `moves` bars ahead, or for `k` alone: (name, (bars ahead, rows))."
+    padded = np.concatenate([[np.nan], y, np.full(moves, np.nan)])
+    at = padded[rows + np.arange(moves + 2)[:, None]]
+    late, before = (at[1:], at[:-1]) if k is None else (at[k + 1:k + 2], at[k:k + 1])
+    with np.errstate(all="ignore"): return [(name, form(late, before, at[1])) for name, form in forms.items()]
 
 
-def _log(y):
-    with np.errstate(all="ignore"): return np.log(y)
-
-
-def _ratio(a, b):
-    with np.errstate(all="ignore"): return a / b
-
-
-_FORMS = {"value": _moved, "return": lambda y, k: _ratio(_moved(y, k), _moved(y, k - 1)), "change": lambda y, k: _moved(y, k) - _moved(y, k - 1),
-          "log return": lambda y, k: _log(_ratio(_moved(y, k), _moved(y, k - 1))), "return over all of it": lambda y, k: _ratio(_moved(y, k), y),
-          "log return over all of it": lambda y, k: _log(_ratio(_moved(y, k), y)), "change over all of it": lambda y, k: _moved(y, k) - y}
-_DIRECTIONS = {"direction": lambda y, k: np.sign(_moved(y, k) - _moved(y, k - 1)), "direction over all of it": lambda y, k: np.sign(_moved(y, k) - y),
-               "rise": lambda y, k: _up(_moved(y, k) - _moved(y, k - 1)), "rise over all of it": lambda y, k: _up(_moved(y, k) - y)}
+def _may_be(x, values):
+    "Whether `x` may be on a line with each row of values: it is at one quarter of the places at least."
+    x, b = x.reshape(4, 1, -1), values.reshape(len(values), 4, -1).swapaxes(0, 1)
+    there = np.isfinite(b)
+    n = np.maximum(there.sum(axis=2, keepdims=True), 1)
+    a, b = np.where(there, x, 0), np.where(there, b, 0)
+    a, b = (np.where(there, v - v.sum(axis=2, keepdims=True) / n, 0) for v in (a, b))
+    with np.errstate(all="ignore"): fit = (a * b).sum(axis=2)**2 / ((a * a).sum(axis=2) * (b * b).sum(axis=2))
+    return ((n[..., 0] >= 6) & ~(fit < 1 - 1e-6)).any(axis=0)
 
 
 def _up(x): return np.where(np.isfinite(x), x > 0, np.nan)

@@ -11,7 +11,6 @@ import functools
 import importlib
 import importlib.util
 import io
-import marshal
 import os
 import pickle
 import signal
@@ -107,7 +106,8 @@ def _why(f):
 
 def _code(f):
     "The compiled code without its places, to tell whether the file has been edited since."
-    return marshal.dumps((f.__code__.co_code, f.__code__.co_names, [c for c in f.__code__.co_consts if isinstance(c, str | int | float | bool | type(None))]))
+    code = f.__code__
+    return repr((code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, str | int | float | bool | type(None))]))
 
 # %% ../../nbs/causality/01d_process.ipynb #8f13e4b2
 def _bytes():
