@@ -262,8 +262,8 @@ class Phase:
         self,
         folder: str = "features",  # name under which `save_features` stored it
     ):                             # the FeatureSet
-        "Read the feature set that phase 04 stored."
-        self.upstream("features")
+        "Read the feature set that phase 04 stored, its own modules loaded as they were there."
+        for path in self.upstream("features").parameters["modules"]: import_module("qtp.features.registry").register_file(self.settings.home / path)
         return import_module("qtp.features.engine").FeatureSet.load(self.run_dir / "04-features" / folder)
 
     def save_features(
