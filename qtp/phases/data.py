@@ -9,6 +9,7 @@ __all__ = ['INTRADAY', 'MEASURES', 'open_market', 'run']
 import re
 from dataclasses import replace
 
+from ..causality.replay import replay
 from ..core.errors import ParameterError
 from ..data.calendar import Calendar
 from ..data.fallback import FallbackProvider
@@ -18,9 +19,9 @@ from ..data.providers import SimulatedProvider
 from ..data.quality import plot_coverage, plot_findings
 from ..data.sources import SOURCES
 from ..data.universe import plot_membership, select_top_k, topk_history, topk_scores
-from ..features.engine import compute
 from ..workbench.dataset import open_lake, open_macro, open_provider
 from ..workbench.handoff import Phase
+from ..workbench.steps import universe_metrics
 
 # %% ../../nbs/phases/02_data.ipynb #af49f9a3
 def open_market(
@@ -33,7 +34,7 @@ def open_market(
 
 # %% ../../nbs/phases/02_data.ipynb #49ac7c89
 INTRADAY = "bars_5min"     # table that phase 3 looks at where the lake has it
-MEASURES = {"dollar volume": "adv", "volatility": "realized_vol", "trendiness": "trend_r2"}
+ENDS = 6                   # instants at which the universe is chosen again without what came later
 
 
 def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_ic, defects, backups, vendor, path, stamp, adjustment, bar, columns, zone,
@@ -52,7 +53,7 @@ def run(run_dir, provider, dataset, assets, start, end, n_assets, seed, signal_i
     pins = market.fingerprints | ({INTRADAY: lake.fingerprint(INTRADAY)} if lake.exists(INTRADAY) else {})
     phase.fingerprint(pins)
     lake.pin(re.sub(r"[^A-Za-z0-9._-]", "_", f"{phase.run_dir.parent.name}-{phase.run_dir.name}"), pins)
-    metrics = _metrics(market, top_k_window)
+    metrics = universe_metrics(market, top_k_window)
     eligible = select_top_k(metrics, market.members, top_k, top_k_every)
     _leave(phase, report, market, eligible, topk_scores(metrics, market.members, top_k, top_k_every))
     _judge(phase, source, report, market, eligible, scope, lake)
@@ -72,9 +73,13 @@ def _draw_intraday(source, lake, now, asked):
     ingest(replace(source, freq="5min"), lake, Calendar(), now, **asked)
 
 
-def _metrics(market, window):
-    measured = compute([{feature: {"window": window}} for feature in MEASURES.values()], market.bars, market.members)
-    return {name: measured[label] for name, label in zip(MEASURES, measured.columns.get_level_values(0).unique())}
+def _replayed(phase, market):
+    "The universe chosen again in worlds that end earlier or go on differently; one that knew the future stops the run."
+    p = phase.parameters
+    def choose(bars):
+        world = replace(market, bars=bars, members=market.members.loc[:bars.index[-1]])
+        return select_top_k(universe_metrics(world, p["top_k_window"]), world.members, p["top_k"], p["top_k_every"]).astype(float)
+    return replay(choose, market.bars, n=ENDS, seed=p["seed"]).raise_for_violations()
 
 
 def _leave(phase, report, market, eligible, scores):
@@ -100,6 +105,8 @@ def _judge(phase, source, report, market, eligible, scope, lake):
     bad, size, calls = report.quarantined / (report.rows + report.quarantined), lake.size() / 1e9, _calls(source)
     phase.metrics({"assets": report.assets, "sessions": len(close), "bars": report.rows, "quarantined": report.quarantined, "findings": len(report.findings),
                    "missing": missing, "eligible": names, "delisted": len(market.delistings), "actions": len(market.actions)})
+    again = _replayed(phase, market)
+    phase.verdict("universe is the same without what came later", "clean", again.verdict, again.passed, gate=True)
     phase.verdict("missing sessions, share", f"<= {quality['max_missing']}", round(float(missing), 4), missing <= quality["max_missing"])
     phase.verdict("quarantined rows, share", f"<= {quality['max_quarantined']}", round(float(bad), 5), bad <= quality["max_quarantined"])
     phase.verdict("assets a session, median", f">= {quality['min_assets']}", names, names >= quality["min_assets"])
