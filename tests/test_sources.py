@@ -108,6 +108,13 @@ def prints(bars):
     os.write(1, b"y" * 10)
     return bars["close"]
 def reads(bars): return bars["close"] * csv(PATH)["x"].mean()
+@functools.lru_cache
+def loaded(): return csv(PATH)
+def keeps(bars): return bars["close"] * loaded()["x"].mean()
+KEPT = {}
+def keeps_text(bars):
+    if "x" not in KEPT: KEPT["x"] = float(open(PATH).readlines()[1].split(",")[1])
+    return bars["close"] * KEPT["x"]
 def opens(bars): return bars["close"] * float(open(PATH).readlines()[1].split(",")[1])
 """
 WAYS = [n for n in ("by_global by_module by_helper by_container by_class by_model by_method by_cache by_mapping by_lambda by_comprehension by_import by_name by_default "
@@ -391,6 +398,9 @@ def test_a_reader_imported_by_name_and_what_it_read(features):
     with readers(hiding(T, "removed", np.random.default_rng(0))) as paths: hidden = features.reads(BARS)
     with readers(kept := noting(), [features.reads]): features.reads(BARS)
     assert hidden.equals(BARS["close"] * 1.) and features.reads(BARS).equals(BARS["close"] * 2.) and list(kept.tables) == [features.PATH] == paths
+    captured(features.keeps), features.keeps(BARS)
+    with readers(hiding(T, "removed", np.random.default_rng(0)), [features.keeps]) as paths: assert features.keeps(BARS).equals(hidden) and paths
+    assert features.keeps(BARS).equals(BARS["close"] * 2.)
     with pytest.raises(RuntimeError), readers(noting()): raise RuntimeError
     assert pd.read_csv.__module__ == "pandas" and features.csv is pd.read_csv and not hasattr(pd.read_csv, "__wrapped__")
 
@@ -429,6 +439,7 @@ def test_bytes_read_and_written(features, tmp_path, monkeypatch):
     size = len(open(features.PATH).read())
     assert reads.read_bytes >= size and (reads.read_past, reads.paths) == (0, (features.PATH,)) and not reads.notes
     assert (opens.read_bytes, opens.read_past) == (size, size) and features.PATH in opens.notes[0]
+    assert fresh(features.keeps, BARS).paths == (features.PATH,) and fresh(features.keeps_text, BARS).read_past == size
     assert writes.writes and "firewall_cache.csv" in writes.notes[0] and not prints.read_bytes
 
 

@@ -27,7 +27,7 @@ from types import FunctionType, MethodType
 import numpy as np
 import pandas as pd
 
-from .captured import _utc, readers
+from .captured import _utc, _Walk, forgotten, readers
 from .sources import ended, handed
 
 # %% ../../nbs/causality/01d_process.ipynb #25689b46
@@ -129,10 +129,10 @@ def _hook(event, args):
     if _OPENED and event == "mmap.__new__" and args[0] != -1: _OPENED[-1].append(("a memory map", "mmap"))
 
 
-def _measured(call, out):
-    "Call once more, and note what was read and written meanwhile."
+def _measured(call, out, walk):
+    "Call once more, without what was kept from the first call, and note what is read and written meanwhile."
     inside, opened = [], []
-    with readers(lambda table, path: table, around=lambda: _spent(inside)) as paths:
+    with forgotten([walk]), readers(lambda table, path: table, around=lambda: _spent(inside)) as paths:
         _OPENED.append(opened)
         before = _bytes()
         answer = call()
@@ -201,12 +201,12 @@ def _worked(job, bars, sources):
         os.chdir(job["cwd"])
         _load(job["files"], job["path"])
         function = _unpacked(job)
-        out["loaded"] = True
+        out["loaded"], walk = True, _Walk(function) if job["measure"] else None
         for k, t in enumerate(job["worlds"]):
             mine = bars.copy() if t is None else _until(bars, t)
             tables = {n: _copied(s) if t is None else ended(s, t) for n, s in (sources or {}).items()}
             call = functools.partial(function, mine, **handed(function, tables))
-            out["answers"].append(_measured(call, out) if job["measure"] and k == len(job["worlds"]) - 1 else call())
+            out["answers"].append(_measured(call, out, walk) if job["measure"] and k == len(job["worlds"]) - 1 else call())
     except Exception as error:
         out["error"], out["trace"] = f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3)
     return {**out, "cpu": time.process_time()}
