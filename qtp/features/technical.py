@@ -14,95 +14,115 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from .frame import Frame
 from .registry import feature
 from .rolling import enough, rolling_max, rolling_mean, rolling_min, rolling_rank, rolling_slope, rolling_std, rolling_sum
+from .windows import over_assets
 
 # %% ../../nbs/features/09c_technical.ipynb #939952c2
-def _over_bars(kernel, frames, *args):
-    "Run a kernel over the bars that an asset has, one asset at a time."
-    arrays = [f.to_numpy(dtype=np.float64).T for f in frames]
-    here = np.logical_and.reduce([np.isfinite(x) for x in arrays])
-    bars, out, ends = [x[here] for x in arrays], np.full(here.shape, np.nan), np.cumsum(here.sum(axis=1)).tolist()
-    done = np.empty(ends[-1])
-    for start, end in zip([0, *ends], ends):
-        if end > start: done[start:end] = kernel(*[x[start:end] for x in bars], *args)
-    out[here] = done
-    return pd.DataFrame(out.T, frames[0].index, frames[0].columns, copy=False)
+_jit = dict(cache=True, nogil=True, error_model="numpy")
 
 
-@njit(cache=True, nogil=True)
-def _smooth(x, n, k, first):
-    "Recursive mean that begins in row `first` with the mean of the `n` values up to it."
-    out = np.full(len(x), np.nan)
-    if first >= len(x): return out
-    total = 0.0
-    for s in range(first - n + 1, first + 1): total += x[s]
-    mean = total / n
-    out[first] = mean
-    for t in range(first + 1, len(x)):
-        mean = mean + k * (x[t] - mean)
-        out[t] = mean
-    return out
+def _over_bars(rows, kernel, frames, *args):
+    "Last rows of what a kernel says, asset by asset, of the bars there are; a session without a bar has no answer and moves no state."
+    values = over_assets(kernel, [f.to_numpy(dtype=np.float64).T for f in frames], *args, rows=rows)
+    return Frame(values.T, frames[0].index[len(frames[0]) - rows:], frames[0].columns, copy=False)
 
 
-@njit(cache=True, nogil=True)
-def _ema(x, n, first): return _smooth(x, n, 2.0 / (n + 1), first)
+@njit(**_jit)
+def _known(x): return x - x == 0.0
 
 
-@njit(cache=True, nogil=True)
-def _plain_ema(x, n): return _ema(x, n, n - 1)
+@njit(**_jit)
+def _smooth(mean, x, bar, n, k, first):
+    "Recursive mean after a bar: in bar `first` the mean of the last `n` values, and a sum on the way there."
+    if bar > first: return mean + k * (x - mean)
+    if bar <= first - n: return 0.0
+    return (mean + x) / n if bar == first else mean + x
 
 
-@njit(cache=True, nogil=True)
-def _wilder(x, n, first): return _smooth(x, n, 1.0 / n, first)
+@njit(**_jit)
+def _ema(mean, x, bar, n, first): return _smooth(mean, x, bar, n, 2.0 / (n + 1), first)
 
 
-@njit(cache=True, nogil=True)
-def _macd(x, fast, slow):
-    first = max(fast, slow) - 1
-    return _ema(x, fast, first) - _ema(x, slow, first)
+@njit(**_jit)
+def _wilder(mean, x, bar, n, first): return _smooth(mean, x, bar, n, 1.0 / n, first)
 
 
-@njit(cache=True, nogil=True)
-def _macd_signal(x, fast, slow, signal):
-    return _ema(_macd(x, fast, slow), signal, max(fast, slow) + signal - 2)
+@njit(**_jit)
+def _emas(x, out, n, kind):
+    "Exponential mean (1), double (2) or triple (3), of the values; 0 for the change of the third in percent."
+    begin, depth = x.shape[1] - out.shape[1], kind if kind else 3
+    out[:] = np.nan
+    for a in range(x.shape[0]):
+        bar, once, twice, thrice, before = -1, 0.0, 0.0, 0.0, np.nan
+        for t in range(x.shape[1]):
+            if not _known(x[a, t]): continue
+            bar += 1
+            once = _ema(once, x[a, t], bar, n, n - 1)
+            if depth > 1: twice = _ema(twice, once, bar, n, 2 * n - 2)
+            if depth > 2: before, thrice = thrice, _ema(thrice, twice, bar, n, 3 * n - 3)
+            if t < begin or bar < depth * (n - 1): continue
+            if kind == 1: out[a, t - begin] = once
+            elif kind == 2: out[a, t - begin] = 2 * once - twice
+            elif kind == 3: out[a, t - begin] = 3 * once - 3 * twice + thrice
+            elif bar > 3 * n - 3: out[a, t - begin] = 100 * (thrice / before - 1)
 
 
-@njit(cache=True, nogil=True)
-def _dema(x, n):
-    once = _ema(x, n, n - 1)
-    return 2 * once - _ema(once, n, 2 * n - 2)
+@njit(**_jit)
+def _macds(x, out, fast, slow, signal):
+    "Fast less slow exponential mean, less its own mean over `signal` bars where that is not 0."
+    begin, first = x.shape[1] - out.shape[1], max(fast, slow) - 1
+    out[:] = np.nan
+    for a in range(x.shape[0]):
+        bar, near, far, mean = -1, 0.0, 0.0, 0.0
+        for t in range(x.shape[1]):
+            if not _known(x[a, t]): continue
+            bar += 1
+            near, far = _ema(near, x[a, t], bar, fast, first), _ema(far, x[a, t], bar, slow, first)
+            if signal: mean = _ema(mean, near - far, bar, signal, first + signal - 1)
+            if t >= begin and bar >= first + max(signal - 1, 0): out[a, t - begin] = near - far - mean if signal else near - far
 
 
-@njit(cache=True, nogil=True)
-def _tema(x, n):
-    once = _ema(x, n, n - 1)
-    twice = _ema(once, n, 2 * n - 2)
-    return 3 * once - 3 * twice + _ema(twice, n, 3 * n - 3)
+@njit(**_jit)
+def _kama(x, out, n):
+    begin, seen = x.shape[1] - out.shape[1], np.empty(x.shape[1])
+    out[:] = np.nan
+    for a in range(x.shape[0]):
+        bar, mean = -1, 0.0
+        for t in range(x.shape[1]):
+            if not _known(x[a, t]): continue
+            bar += 1
+            seen[bar] = x[a, t]
+            if bar < n:
+                mean = x[a, t]
+                continue
+            walked = 0.0
+            for s in range(bar - n + 1, bar + 1): walked += abs(seen[s] - seen[s - 1])
+            ratio = min(abs(x[a, t] - seen[bar - n]) / walked, 1.0) if walked > 0 else 1.0
+            mean += (ratio * (2 / 3 - 2 / 31) + 2 / 31) ** 2 * (x[a, t] - mean)
+            if t >= begin: out[a, t - begin] = mean
 
 
-@njit(cache=True, nogil=True)
-def _trix(x, n):
-    thrice, out = _ema(_ema(_ema(x, n, n - 1), n, 2 * n - 2), n, 3 * n - 3), np.full(len(x), np.nan)
-    for t in range(1, len(x)): out[t] = 100 * (thrice[t] / thrice[t - 1] - 1)
-    return out
+def _last_macd(rows, close, fast, slow): return _over_bars(rows, _macds, [close], fast, slow, 0) / close.iloc[-rows:]
 
 
-@njit(cache=True, nogil=True)
-def _kama(x, n):
-    out = np.full(len(x), np.nan)
-    if len(x) <= n: return out
-    mean = x[n - 1]
-    for t in range(n, len(x)):
-        walked = 0.0
-        for s in range(t - n + 1, t + 1): walked += abs(x[s] - x[s - 1])
-        ratio = min(abs(x[t] - x[t - n]) / walked, 1.0) if walked > 0 else 1.0
-        mean += (ratio * (2 / 3 - 2 / 31) + 2 / 31) ** 2 * (x[t] - mean)
-        out[t] = mean
-    return out
+def _last_histogram(rows, close, fast, slow, signal): return _over_bars(rows, _macds, [close], fast, slow, signal) / close.iloc[-rows:]
 
 
-@feature(family="technical", lookback=None)
+def _last_dema_gap(rows, close, window): return close.iloc[-rows:] / _over_bars(rows, _emas, [close], window, 2) - 1
+
+
+def _last_tema_gap(rows, close, window): return close.iloc[-rows:] / _over_bars(rows, _emas, [close], window, 3) - 1
+
+
+def _last_trix(rows, close, window): return _over_bars(rows, _emas, [close], window, 0)
+
+
+def _last_kama_gap(rows, close, window): return close.iloc[-rows:] / _over_bars(rows, _kama, [close], window) - 1
+
+
+@feature(family="technical", lookback=None, last=_last_macd)
 def macd(
     close,              # (sessions, assets) close, USD
     *,
@@ -113,10 +133,10 @@ def macd(
 
     Source: Appel, The Moving Average Convergence-Divergence Trading Method (1985); TA-Lib MACD.
     """
-    return _over_bars(_macd, [close], fast, slow) / close
+    return _last_macd(len(close), close, fast, slow)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_histogram)
 def macd_histogram(
     close,              # (sessions, assets) close, USD
     *,
@@ -128,10 +148,10 @@ def macd_histogram(
 
     Source: Aspray, MACD-Histogram (1986); TA-Lib MACD.
     """
-    return (_over_bars(_macd, [close], fast, slow) - _over_bars(_macd_signal, [close], fast, slow, signal)) / close
+    return _last_histogram(len(close), close, fast, slow, signal)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_dema_gap)
 def dema_gap(
     close,              # (sessions, assets) close, USD
     *,
@@ -141,10 +161,10 @@ def dema_gap(
 
     Source: Mulloy, Smoothing data with faster moving averages, Technical Analysis of Stocks and Commodities 12 (1994); TA-Lib DEMA.
     """
-    return close / _over_bars(_dema, [close], window) - 1
+    return _last_dema_gap(len(close), close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_tema_gap)
 def tema_gap(
     close,              # (sessions, assets) close, USD
     *,
@@ -154,10 +174,10 @@ def tema_gap(
 
     Source: Mulloy, Smoothing data with less lag, Technical Analysis of Stocks and Commodities 12 (1994); TA-Lib TEMA.
     """
-    return close / _over_bars(_tema, [close], window) - 1
+    return _last_tema_gap(len(close), close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_trix)
 def trix(
     close,              # (sessions, assets) close, USD
     *,
@@ -167,10 +187,10 @@ def trix(
 
     Source: Hutson, Good TRIX, Technical Analysis of Stocks and Commodities 1 (1983); TA-Lib TRIX.
     """
-    return _over_bars(_trix, [close], window)
+    return _last_trix(len(close), close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_kama_gap)
 def kama_gap(
     close,              # (sessions, assets) close, USD
     *,
@@ -180,63 +200,93 @@ def kama_gap(
 
     Source: Kaufman, Trading Systems and Methods, 5th ed. (2013), ch. 17; TA-Lib KAMA.
     """
-    return close / _over_bars(_kama, [close], window) - 1
+    return _last_kama_gap(len(close), close, window)
 
 # %% ../../nbs/features/09c_technical.ipynb #1487c6a5
-@njit(cache=True, nogil=True)
-def _strength(x, n, both):
+@njit(**_jit)
+def _strength(up, down, both):
     "100 g / (g + l), or 100 (g - l) / (g + l), of smoothed gains and losses."
-    up, down = np.zeros(len(x)), np.zeros(len(x))
-    for t in range(1, len(x)): up[t], down[t] = max(x[t] - x[t - 1], 0.0), max(x[t - 1] - x[t], 0.0)
-    gain, loss = _wilder(up, n, n), _wilder(down, n, n)
-    total = gain + loss
-    for t in range(len(x)):
-        if not total[t] > 0: total[t] = np.nan
-    return 100 * (gain - loss if both else gain) / total
+    return 100 * (up - down if both else up) / (up + down) if up + down > 0 else np.nan
 
 
-@njit(cache=True, nogil=True)
-def _true_range(high, low, close):
-    out = np.full(len(close), np.nan)
-    for t in range(1, len(close)): out[t] = max(high[t], close[t - 1]) - min(low[t], close[t - 1])
-    return out
+@njit(**_jit)
+def _strengths(x, out, n, both):
+    begin = x.shape[1] - out.shape[1]
+    out[:] = np.nan
+    for a in range(x.shape[0]):
+        bar, last, up, down = -1, 0.0, 0.0, 0.0
+        for t in range(x.shape[1]):
+            if not _known(x[a, t]): continue
+            bar += 1
+            if bar: up, down = _wilder(up, max(x[a, t] - last, 0.0), bar, n, n), _wilder(down, max(last - x[a, t], 0.0), bar, n, n)
+            last = x[a, t]
+            if t >= begin and bar >= n: out[a, t - begin] = _strength(up, down, both)
 
 
-@njit(cache=True, nogil=True)
-def _atr(high, low, close, n): return _wilder(_true_range(high, low, close), n, n)
+@njit(**_jit)
+def _atr(high, low, close, out, n):
+    begin = close.shape[1] - out.shape[1]
+    out[:] = np.nan
+    for a in range(close.shape[0]):
+        bar, last, mean = -1, 0.0, 0.0
+        for t in range(close.shape[1]):
+            if not (_known(high[a, t]) and _known(low[a, t]) and _known(close[a, t])): continue
+            bar += 1
+            if bar: mean = _wilder(mean, max(high[a, t], last) - min(low[a, t], last), bar, n, n)
+            last = close[a, t]
+            if t >= begin and bar >= n: out[a, t - begin] = mean
 
 
-@njit(cache=True, nogil=True)
-def _wilder_sum(x, n):
+@njit(**_jit)
+def _forget(total, x, bar, n):
     "Wilder's running sum: the first n - 1 values added up, then a share 1/n forgotten with each that comes."
-    out, total = np.full(len(x), np.nan), 0.0
-    for t in range(1, len(x)):
-        total = total + x[t] if t < n else total - total / n + x[t]
-        if t >= n: out[t] = total
-    return out
+    return total + x if bar < n else total - total / n + x
 
 
-@njit(cache=True, nogil=True)
-def _directional(high, low, close, n, side):
-    "Directional indicator: 1 plus, -1 minus, 0 their DX."
-    plus, minus = np.zeros(len(close)), np.zeros(len(close))
-    for t in range(1, len(close)):
-        up, down = high[t] - high[t - 1], low[t - 1] - low[t]
-        if up > 0 and up > down: plus[t] = up
-        if down > 0 and down > up: minus[t] = down
-    total, up, down = _wilder_sum(_true_range(high, low, close), n), _wilder_sum(plus, n), _wilder_sum(minus, n)
-    out = np.full(len(close), np.nan)
-    for t in range(n, len(close)):
-        if side == 0: out[t] = 100 * abs(up[t] - down[t]) / (up[t] + down[t]) if up[t] + down[t] > 0 else (out[t - 1] if t > n else 0.0)
-        elif total[t] > 0: out[t] = 100 * (up[t] if side > 0 else down[t]) / total[t]
-    return out
+@njit(**_jit)
+def _directional(high, low, close, out, n, side):
+    "Directional indicator: 1 plus, -1 minus, 0 the mean of their DX."
+    begin = close.shape[1] - out.shape[1]
+    out[:] = np.nan
+    for a in range(close.shape[0]):
+        bar, last, top, bottom, total, plus, minus, dx, mean = -1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for t in range(close.shape[1]):
+            if not (_known(high[a, t]) and _known(low[a, t]) and _known(close[a, t])): continue
+            bar += 1
+            if bar:
+                up, down = high[a, t] - top, bottom - low[a, t]
+                total = _forget(total, max(high[a, t], last) - min(low[a, t], last), bar, n)
+                plus = _forget(plus, up if up > 0 and up > down else 0.0, bar, n)
+                minus = _forget(minus, down if down > 0 and down > up else 0.0, bar, n)
+            last, top, bottom = close[a, t], high[a, t], low[a, t]
+            if bar < n: continue
+            if side == 0:
+                if plus + minus > 0: dx = 100 * abs(plus - minus) / (plus + minus)
+                mean = _wilder(mean, dx, bar, n, 2 * n - 1)
+            if t < begin: continue
+            if side == 0: out[a, t - begin] = mean if bar >= 2 * n - 1 else np.nan
+            elif total > 0: out[a, t - begin] = 100 * (plus if side > 0 else minus) / total
 
 
-@njit(cache=True, nogil=True)
-def _adx(high, low, close, n): return _wilder(_directional(high, low, close, n, 0), n, 2 * n - 1)
+def _last_rsi(rows, close, window): return _over_bars(rows, _strengths, [close], window, False)
 
 
-@feature(family="technical", lookback=None)
+def _last_cmo(rows, close, window): return _over_bars(rows, _strengths, [close], window, True)
+
+
+def _last_natr(rows, high, low, close, window): return 100 * _over_bars(rows, _atr, [high, low, close], window) / close.iloc[-rows:]
+
+
+def _last_plus_di(rows, high, low, close, window): return _over_bars(rows, _directional, [high, low, close], window, 1)
+
+
+def _last_minus_di(rows, high, low, close, window): return _over_bars(rows, _directional, [high, low, close], window, -1)
+
+
+def _last_adx(rows, high, low, close, window): return _over_bars(rows, _directional, [high, low, close], window, 0)
+
+
+@feature(family="technical", lookback=None, last=_last_rsi)
 def rsi(
     close,              # (sessions, assets) close, USD
     *,
@@ -246,10 +296,10 @@ def rsi(
 
     Source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib RSI.
     """
-    return _over_bars(_strength, [close], window, False)
+    return _last_rsi(len(close), close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_cmo)
 def cmo(
     close,              # (sessions, assets) close, USD
     *,
@@ -259,10 +309,10 @@ def cmo(
 
     Source: Chande and Kroll, The New Technical Trader (1994); TA-Lib CMO.
     """
-    return _over_bars(_strength, [close], window, True)
+    return _last_cmo(len(close), close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_natr)
 def natr(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -274,10 +324,10 @@ def natr(
 
     Source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib NATR.
     """
-    return 100 * _over_bars(_atr, [high, low, close], window) / close
+    return _last_natr(len(high), high, low, close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_plus_di)
 def plus_di(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -289,10 +339,10 @@ def plus_di(
 
     Source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib PLUS_DI.
     """
-    return _over_bars(_directional, [high, low, close], window, 1)
+    return _last_plus_di(len(high), high, low, close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_minus_di)
 def minus_di(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -304,10 +354,10 @@ def minus_di(
 
     Source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib MINUS_DI.
     """
-    return _over_bars(_directional, [high, low, close], window, -1)
+    return _last_minus_di(len(high), high, low, close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_adx)
 def adx(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -319,7 +369,7 @@ def adx(
 
     Source: Wilder, New Concepts in Technical Trading Systems (1978); TA-Lib ADX.
     """
-    return _over_bars(_adx, [high, low, close], window)
+    return _last_adx(len(high), high, low, close, window)
 
 # %% ../../nbs/features/09c_technical.ipynb #612791d2
 def _place(high, low, close, window):
@@ -544,18 +594,28 @@ def ultimate_oscillator(
     return 100 / 7 * (4 * _pressure(bought, true, short) + 2 * _pressure(bought, true, middle) + _pressure(bought, true, long))
 
 
-@njit(cache=True, nogil=True)
-def _adosc(high, low, close, volume, fast, slow):
-    out, total, near, far = np.full(len(close), np.nan), 0.0, 0.0, 0.0
-    for t in range(len(close)):
-        if high[t] > low[t]: total += (2 * close[t] - high[t] - low[t]) / (high[t] - low[t]) * volume[t]
-        near = total if t == 0 else near + 2.0 / (fast + 1) * (total - near)
-        far = total if t == 0 else far + 2.0 / (slow + 1) * (total - far)
-        if t >= max(fast, slow) - 1: out[t] = near - far
-    return out
+@njit(**_jit)
+def _adosc(high, low, close, volume, out, fast, slow):
+    begin = close.shape[1] - out.shape[1]
+    out[:] = np.nan
+    for a in range(close.shape[0]):
+        bar, total, near, far = -1, 0.0, 0.0, 0.0
+        for t in range(close.shape[1]):
+            h, l, c, v = high[a, t], low[a, t], close[a, t], volume[a, t]
+            if not (_known(h) and _known(l) and _known(c) and _known(v)): continue
+            bar += 1
+            if h > l: total += (2 * c - h - l) / (h - l) * v
+            near = near + 2.0 / (fast + 1) * (total - near) if bar else total
+            far = far + 2.0 / (slow + 1) * (total - far) if bar else total
+            if t >= begin and bar >= max(fast, slow) - 1: out[a, t - begin] = near - far
 
 
-@feature(family="technical", lookback=None)
+def _last_chaikin(rows, high, low, close, volume, fast, slow, window):
+    usual = rolling_mean(volume.iloc[-(rows + window - 1):], window).iloc[-rows:]
+    return _over_bars(rows, _adosc, [high, low, close, volume], fast, slow) / usual.where(usual > 0)
+
+
+@feature(family="technical", lookback=None, last=_last_chaikin)
 def chaikin_oscillator(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -570,8 +630,7 @@ def chaikin_oscillator(
 
     Source: Achelis, Technical Analysis from A to Z, 2nd ed. (2000), Chaikin oscillator; TA-Lib ADOSC.
     """
-    usual = rolling_mean(volume, window)
-    return _over_bars(_adosc, [high, low, close, volume], fast, slow) / usual.where(usual > 0)
+    return _last_chaikin(len(high), high, low, close, volume, fast, slow, window)
 
 
 @feature(family="technical", lookback=lambda window: window + 1)
@@ -607,15 +666,30 @@ def choppiness(
     return 100 * np.log10(walked.where(walked > 0) / span.where(span > 0)) / np.log10(window)
 
 
-@njit(cache=True, nogil=True)
-def _mass(high, low, n, window):
-    once = _ema(high - low, n, n - 1)
-    ratio, out = once / _ema(once, n, 2 * n - 2), np.full(len(high), np.nan)
-    for t in range(2 * n + window - 3, len(high)): out[t] = ratio[t - window + 1:t + 1].sum()
-    return out
+@njit(**_jit)
+def _mass(high, low, out, n, window):
+    begin, ratio = high.shape[1] - out.shape[1], np.empty(high.shape[1])
+    out[:] = np.nan
+    for a in range(high.shape[0]):
+        bar, once, twice = -1, 0.0, 0.0
+        for t in range(high.shape[1]):
+            if not (_known(high[a, t]) and _known(low[a, t])): continue
+            bar += 1
+            once = _ema(once, high[a, t] - low[a, t], bar, n, n - 1)
+            twice = _ema(twice, once, bar, n, 2 * n - 2)
+            ratio[bar] = once / twice
+            if t < begin or bar < 2 * n + window - 3: continue
+            total = 0.0
+            for s in range(bar - window + 1, bar + 1): total += ratio[s]
+            out[a, t - begin] = total
 
 
-@feature(family="technical", lookback=None)
+def _last_mass_index(rows, high, low, smooth, window):
+    span = (high - low).where(high > low)
+    return _over_bars(rows, _mass, [low + span, low], smooth, window)
+
+
+@feature(family="technical", lookback=None, last=_last_mass_index)
 def mass_index(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -627,8 +701,7 @@ def mass_index(
 
     Source: Dorsey, The mass index, Technical Analysis of Stocks and Commodities 10 (1992).
     """
-    span = (high - low).where(high > low)
-    return _over_bars(_mass, [low + span, low], smooth, window)
+    return _last_mass_index(len(high), high, low, smooth, window)
 
 
 @feature(family="technical", lookback=lambda window: 2 * window - 1)
@@ -644,7 +717,18 @@ def ulcer_index(
     return np.sqrt(rolling_mean((100 * (close / rolling_max(close, window) - 1)) ** 2, window))
 
 
-@feature(family="technical", lookback=None)
+def _last_keltner(rows, high, low, close, window):
+    usual = _over_bars(rows, _atr, [high, low, close], window)
+    return (close.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1)) / usual.where(usual > 0)
+
+
+def _last_bull(rows, high, close, window): return (high.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1)) / close.iloc[-rows:]
+
+
+def _last_bear(rows, low, close, window): return (low.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1)) / close.iloc[-rows:]
+
+
+@feature(family="technical", lookback=None, last=_last_keltner)
 def keltner_position(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -656,11 +740,10 @@ def keltner_position(
 
     Source: Keltner, How to Make Money in Commodities (1960), with the true range as Raschke uses it.
     """
-    usual = _over_bars(_atr, [high, low, close], window)
-    return (close - _over_bars(_plain_ema, [close], window)) / usual.where(usual > 0)
+    return _last_keltner(len(high), high, low, close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_bull)
 def bull_power(
     high,               # (sessions, assets) high, USD
     close,              # (sessions, assets) close, USD
@@ -671,10 +754,10 @@ def bull_power(
 
     Source: Elder, Trading for a Living (1993).
     """
-    return (high - _over_bars(_plain_ema, [close], window)) / close
+    return _last_bull(len(high), high, close, window)
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_bear)
 def bear_power(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -685,7 +768,7 @@ def bear_power(
 
     Source: Elder, Trading for a Living (1993).
     """
-    return (low - _over_bars(_plain_ema, [close], window)) / close
+    return _last_bear(len(low), low, close, window)
 
 
 @feature(family="technical", lookback=lambda window: 2 * window)
@@ -722,19 +805,30 @@ def ichimoku_cross(
     return (lines[0] - lines[1]) / close
 
 
-@njit(cache=True, nogil=True)
-def _fisher(x, n):
-    out, y, last = np.full(len(x), np.nan), 0.0, 0.0
-    for t in range(n - 1, len(x)):
-        low, high = x[t - n + 1:t + 1].min(), x[t - n + 1:t + 1].max()
-        place = (x[t] - low) / (high - low) - 0.5 if high > low else 0.0
-        y = min(max(0.66 * place + 0.67 * y, -0.999), 0.999)
-        last = 0.5 * np.log((1 + y) / (1 - y)) + 0.5 * last
-        out[t] = last
-    return out
+@njit(**_jit)
+def _fisher(high, low, out, n):
+    begin, seen = high.shape[1] - out.shape[1], np.empty(high.shape[1])
+    out[:] = np.nan
+    for a in range(high.shape[0]):
+        bar, y, last = -1, 0.0, 0.0
+        for t in range(high.shape[1]):
+            x = (high[a, t] + low[a, t]) / 2
+            if not _known(x): continue
+            bar += 1
+            seen[bar] = x
+            if bar < n - 1: continue
+            bottom = top = x
+            for s in range(bar - n + 1, bar): bottom, top = min(bottom, seen[s]), max(top, seen[s])
+            place = (x - bottom) / (top - bottom) - 0.5 if top > bottom else 0.0
+            y = min(max(0.66 * place + 0.67 * y, -0.999), 0.999)
+            last = 0.5 * np.log((1 + y) / (1 - y)) + 0.5 * last
+            if t >= begin: out[a, t - begin] = last
 
 
-@feature(family="technical", lookback=None)
+def _last_fisher(rows, high, low, window): return _over_bars(rows, _fisher, [high, low], window)
+
+
+@feature(family="technical", lookback=None, last=_last_fisher)
 def fisher_transform(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -745,23 +839,34 @@ def fisher_transform(
 
     Source: Ehlers, Using the Fisher transform, Technical Analysis of Stocks and Commodities 20 (2002).
     """
-    return _over_bars(_fisher, [(high + low) / 2], window)
+    return _last_fisher(len(high), high, low, window)
 
 
-@njit(cache=True, nogil=True)
-def _run(x):
-    out = np.zeros(len(x))
-    for t in range(1, len(x)):
-        side = np.sign(x[t] - x[t - 1])
-        out[t] = out[t - 1] + side if out[t - 1] * side > 0 else side
-    return out
+@njit(**_jit)
+def _streaks(x, out, n, m):
+    "Strength of the values and that of the streaks in which they rise or fall, added up."
+    begin = x.shape[1] - out.shape[1]
+    out[:] = np.nan
+    for a in range(x.shape[0]):
+        bar, last, streak, up, down, longer, shorter = -1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for t in range(x.shape[1]):
+            if not _known(x[a, t]): continue
+            bar += 1
+            if bar:
+                side = np.sign(x[a, t] - last)
+                run = streak + side if streak * side > 0 else side
+                up, down = _wilder(up, max(x[a, t] - last, 0.0), bar, n, n), _wilder(down, max(last - x[a, t], 0.0), bar, n, n)
+                longer, shorter, streak = _wilder(longer, max(run - streak, 0.0), bar, m, m), _wilder(shorter, max(streak - run, 0.0), bar, m, m), run
+            last = x[a, t]
+            if t >= begin and bar >= max(n, m): out[a, t - begin] = _strength(up, down, False) + _strength(longer, shorter, False)
 
 
-@njit(cache=True, nogil=True)
-def _run_strength(x, n): return _strength(_run(x), n, False)
+def _last_connors(rows, close, log_return, window):
+    place = rolling_rank(log_return.iloc[-(rows + window - 1):], window).iloc[-rows:]
+    return (_over_bars(rows, _streaks, [close], 3, 2) + 100 * place) / 3
 
 
-@feature(family="technical", lookback=None)
+@feature(family="technical", lookback=None, last=_last_connors)
 def connors_rsi(
     close,              # (sessions, assets) close, USD
     log_return,         # (sessions, assets) log return of one session
@@ -772,5 +877,4 @@ def connors_rsi(
 
     Source: Connors and Alvarez, An Introduction to ConnorsRSI, 2nd ed. (2014).
     """
-    strength = _over_bars(_strength, [close], 3, False) + _over_bars(_run_strength, [close], 2)
-    return (strength + 100 * rolling_rank(log_return, window)) / 3
+    return _last_connors(len(close), close, log_return, window)

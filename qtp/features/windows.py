@@ -579,10 +579,11 @@ def over_assets(
     arrays: list,   # (assets, sessions) each, of any layout and number type
     *parameters,    # what the kernel takes after `out`
     answers=None,   # how many rows the kernel gives an asset; None for one, and no axis for them
+    rows=None,      # how many last sessions the kernel answers for; None for all
 ) -> np.ndarray:    # (assets, sessions) float64, or (assets, answers, sessions)
     "Run a kernel over the assets, on every core that numba may use."
-    out = np.empty(arrays[0].shape if answers is None else (len(arrays[0]), answers, arrays[0].shape[1]))
-    n = len(out)
+    n, sessions = len(arrays[0]), arrays[0].shape[1] if rows is None else rows
+    out = np.empty((n, sessions) if answers is None else (n, answers, sessions))
     threads = min(numba.config.NUMBA_NUM_THREADS, n) if arrays[0].size >= ALONE else 1
     cuts = [n * i // max(threads, 1) for i in range(threads + 1)]
 
