@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qtp.causality.captured import WORLDS, captured, captured_worlds, hiding, holds_future, named, noting, put, readers, stamps_of, world_of
+from qtp.causality.captured import WORLDS, captured, captured_worlds, hiding, holds_future, holds_sample, named, noting, put, readers, stamps_of, world_of
 from qtp.causality.process import close_servers, fresh, packed
 from qtp.causality.sources import AsOf, ended, handed, source_worlds
 from qtp.core.errors import DataError, LookAheadError
@@ -27,6 +27,7 @@ DAYS = pd.bdate_range("2023-01-02", periods=80, tz="UTC") + pd.Timedelta(hours=2
 TABLE = pd.DataFrame(np.random.default_rng(3).normal(1, .1, (80, 3)), DAYS, list("ABC"))
 OTHER = TABLE * 2
 BY_DAY = {d: float(v) for d, v in zip(DAYS, TABLE["A"])}
+BY_ROW = {d: TABLE.loc[d] for d in DAYS}
 NESTED = {"x": [(1, TABLE)]}
 PRIVATE = types.MappingProxyType({"t": TABLE})
 def last(bars): return TABLE.iloc[-1]
@@ -68,6 +69,7 @@ def by_model(bars): return helpers.MODEL(bars)
 def by_method(bars): return helpers.SLOTTED.feature(bars)
 def by_cache(bars): return bars["close"] * level()
 def by_mapping(bars): return bars["close"] * max(helpers.BY_DAY.values())
+def by_row(bars): return bars["close"] * sum(r["A"] for r in helpers.BY_ROW.values())
 def by_lambda(bars): return (lambda b: b["close"] * TABLE.mean())(bars)
 def by_comprehension(bars): return bars["close"] * sum(float(t.mean()) for t in [TABLE["A"]])
 def by_import(bars):
@@ -117,7 +119,7 @@ def keeps_text(bars):
     return bars["close"] * KEPT["x"]
 def opens(bars): return bars["close"] * float(open(PATH).readlines()[1].split(",")[1])
 """
-WAYS = [n for n in ("by_global by_module by_helper by_container by_class by_model by_method by_cache by_mapping by_lambda by_comprehension by_import by_name by_default "
+WAYS = [n for n in ("by_global by_module by_helper by_container by_class by_model by_method by_cache by_mapping by_row by_lambda by_comprehension by_import by_name by_default "
                     "by_keyword by_decorator by_set_global by_attribute").split()]
 
 
@@ -221,6 +223,12 @@ def test_a_table_that_holds_the_future(ahead, made):
 @pytest.mark.parametrize("made", [lambda c: c, lambda c: c.pct_change(), lambda c: c.shift(1), lambda c: np.sign(c.diff()), lambda c: c * 0 + 1, lambda c: c.rolling(5).mean(),
                                   lambda c: c.cumsum(), lambda c: pd.DataFrame(np.arange(c.size).reshape(c.shape), c.index, c.columns)])
 def test_honest_tables_hold_no_future(made): assert not holds_future(named("table", made(CLOSE)), BARS)
+
+
+def test_a_table_that_was_scaled_over_all_rows():
+    scaled = (CLOSE - CLOSE.mean()) / CLOSE.std(ddof=0)
+    assert [(f["column"], f["rows"]) for f in holds_sample(named("scaled", scaled))] == [(a, 80) for a in "ABC"]
+    for honest in (CLOSE, CLOSE.diff(), CLOSE - CLOSE.mean(), np.sign(CLOSE.diff())): assert not holds_sample(named("honest", honest))
 
 
 # Sources, by an oracle: what an honest loop over stamps would say.
@@ -374,11 +382,11 @@ def test_readers_are_intercepted_under_every_name(tmp_path, features):
     frame = pd.DataFrame({"timestamp": DAYS, "x": np.arange(80.)})
     at = {n: tmp_path / f"x.{n}" for n in ("parquet", "pkl", "feather", "json", "npy", "csv")}
     frame.to_parquet(at["parquet"]), frame.to_pickle(at["pkl"]), frame.to_feather(at["feather"]), frame.to_json(at["json"], date_format="iso")
-    np.save(at["npy"], frame["x"].to_numpy()), frame.to_csv(at["csv"], index=False)
+    np.savez(tmp_path / "x.npz", x=frame["x"].to_numpy()), np.save(at["npy"], frame["x"].to_numpy()), frame.to_csv(at["csv"], index=False)
     reads = {"parquet": lambda: pd.read_parquet(at["parquet"]), "pickle": lambda: pd.read_pickle(at["pkl"]), "feather": lambda: pd.read_feather(at["feather"]),  # noqa: S301 - its own
              "json": lambda: pd.read_json(at["json"]), "arrow": lambda: pyarrow.parquet.read_table(at["parquet"]).to_pandas(),
              "file": lambda: pyarrow.parquet.ParquetFile(at["parquet"]).read().to_pandas(), "dataset": lambda: pyarrow.dataset.dataset(at["parquet"]).to_table().to_pandas(),
-             "npy": lambda: pd.DataFrame({"x": np.load(at["npy"])}), "chunks": lambda: pd.concat(pd.read_csv(at["csv"], chunksize=30))}
+             "npz": lambda: pd.DataFrame({"x": np.load(tmp_path / "x.npz")["x"]}), "npy": lambda: pd.DataFrame({"x": np.load(at["npy"])}), "chunks": lambda: pd.concat(pd.read_csv(at["csv"], chunksize=30))}
     for name, read in reads.items():
         change = hiding(T, "changed", np.random.default_rng(0), BARS)
         before = read()["x"].to_numpy()

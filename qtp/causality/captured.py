@@ -6,7 +6,7 @@
 __all__ = ['KNOWN', 'PERIODS', 'SERIES', 'SPANS', 'MAX_OBJECTS', 'MAX_DEPTH', 'MAX_SEARCHES', 'WORLDS', 'MOVES', 'FEWEST', 'SAME',
            'SHARE', 'READERS', 'stamps_of', 'stamp_column', 'span_of', 'Slot', 'Captured', 'captured', 'named', 'put',
            'forgotten', 'hidden_rows', 'rows_of', 'captured_worlds', 'hidden_after', 'world_of', 'holds_future',
-           'readers', 'hiding', 'noting']
+           'holds_sample', 'readers', 'hiding', 'noting']
 
 # %% ../../nbs/causality/01b_captured.ipynb #f2c87a25
 import dis
@@ -227,7 +227,7 @@ class _Walk:
         if slot is not None: self.slots.setdefault(id(value), []).append(slot)
         if id(value) in self.values or depth > MAX_DEPTH: return
         self.values[id(value)], self.paths[id(value)] = value, path
-        if isinstance(value, _DATA) or _table_type(value): return
+        if isinstance(value, _DATA) or _table_type(value) or _by_instant(value): return
         for inner, name, at in _inside(self, value, path, slot): self.queue.append((inner, name, at, depth + 1))
 
 
@@ -438,9 +438,16 @@ def _kind(value):
     if isinstance(value, pd.Series): return "series"
     if isinstance(value, np.ndarray): return "array" if value.size > 1 else None
     if isinstance(value, pd.Index): return "other" if len(value) > 1 else None
-    if isinstance(value, Mapping) and len(value) > 1 and _scalars(value.values()): return "mapping" if all(map(_timelike, list(value)[:20])) else _named_numbers(value)
+    if _by_instant(value): return "mapping"
+    if isinstance(value, Mapping) and len(value) > 1 and _scalars(value.values()): return _named_numbers(value)
     if isinstance(value, list | tuple) and len(value) > 2: return "other" if _scalars(value) and not isinstance(value[0], str) or _records(value) else None
     return None
+
+
+def _by_instant(value):
+    "Whether a mapping leads from instants to numbers, text or tables."
+    if not isinstance(value, Mapping) or len(value) < 2: return False
+    return all(map(_timelike, list(value)[:20])) and all(isinstance(v, (*_DATA, int, float, str, list, tuple, dict, np.generic, type(None))) for v in list(value.values())[:20])
 
 
 def _named_numbers(value): return "other" if all(isinstance(v, int | float | np.number) for v in list(value.values())[:50]) else None
@@ -458,6 +465,7 @@ def _records(rows):
 
 
 def _size(value):
+    if isinstance(value, Mapping): return sum(int(np.size(v)) for v in value.values())
     shape = getattr(value, "shape", None)
     return int(np.prod(shape)) if isinstance(shape, tuple) else len(value)
 
@@ -618,11 +626,19 @@ def _record(like, values):
     return like._make(values) if hasattr(like, "_make") else type(like)(values)
 
 
+def _hidden_values(held, changed, places, rng, size):
+    "Tables by instant: changed, or taken from other places."
+    whole = lambda v: hidden_rows(v, np.ones(len(v), bool), "changed", rng, size=size) if hasattr(v, "__len__") and len(v) and not isinstance(v, str) else v
+    return [whole(v) if k in changed else held[places.get(k, k)] for k, v in enumerate(held)]
+
+
 def _hidden_mapping(m, late, kind, rng, size):
     keys = list(m)
     new = {k: m[k] for k, gone in zip(keys, late) if not gone}
     if kind != "removed":
-        values = hidden_rows(pd.Series([m[k] for k in keys]), late, kind, rng, size=size).tolist()
+        held, at = [m[k] for k in keys], np.flatnonzero(late)
+        if _scalars(held): values = hidden_rows(pd.Series(held), late, kind, rng, size=size).tolist()
+        else: values = _hidden_values(held, set(at) if kind == "changed" else set(), dict(zip(at, rng.permutation(at))) if kind == "shuffled" else {}, rng, size)
         new = {k: v if gone else m[k] for k, v, gone in zip(keys, values, late)}
     if type(m) is dict or isinstance(m, MappingProxyType): return new if type(m) is dict else MappingProxyType(new)
     out = m.copy()
@@ -709,7 +725,7 @@ def holds_future(
 def _columns_of(c):
     "Each numeric column with instants, and the asset that it is about, if it says."
     value = _plain(c.value)
-    if isinstance(value, Mapping): value = pd.Series(list(value.values()))
+    if isinstance(value, Mapping): value = pd.Series(list(value.values())) if _scalars(value.values()) else pd.DataFrame([_row(v) for v in value.values()])
     frame = value.to_frame() if isinstance(value, pd.Series) else value if isinstance(value, pd.DataFrame) else pd.DataFrame(value)
     frame = frame.T if c.axis else frame
     ids = next((n for n in SERIES if n in frame.columns or n in frame.index.names), None) if frame.columns.nlevels == 1 else None
@@ -720,6 +736,9 @@ def _columns_of(c):
             series = pd.Series(frame.iloc[np.asarray(at), k].to_numpy(float, na_value=np.nan), c.stamps[np.asarray(at)])
             label = frame.columns[k]
             yield label, asset if asset is not None else label, series[~series.index.duplicated() & ~series.index.isna()]
+
+
+def _row(v): return v if isinstance(v, pd.Series | dict | list) else {}
 
 
 def _assets_for(bars, label, most):
@@ -791,6 +810,21 @@ def _same(x, y):
     if a[lo] == a[hi] or b[lo] == b[hi]: return False
     fitted = a[lo] + (a[hi] - a[lo]) / (b[hi] - b[lo]) * (b - b[lo])
     return bool((np.abs(a - fitted) <= SAME * np.ptp(a)).mean() >= SHARE)
+
+# %% ../../nbs/causality/01b_captured.ipynb #d2cac040
+def holds_sample(
+    c: Captured,  # captured data with instants; or what `named` made of another table
+) -> list:        # dicts: `path`, `column`, `asset_id`, `what`, `rows`
+    "Columns of captured data that were scaled by statistics of all rows."
+    if c.stamps is None or isinstance(c.value, pd.Index): return []
+    found = [(column, asset, len(x), _scaled(x)) for column, asset, series in _columns_of(c) if len(x := series.to_numpy()[np.isfinite(series.to_numpy())]) >= FEWEST]
+    return [{"path": c.path, "column": column, "asset_id": asset, "what": what, "rows": n} for column, asset, n, what in found if what]
+
+
+def _scaled(x):
+    "How a column was scaled; an empty text if it was not."
+    if abs(x.mean()) > 1e-9 or len(np.unique(x)) < 10: return ""
+    return "mean 0 and deviation 1 over all rows" if min(abs(x.std(ddof=k) - 1) for k in (0, 1)) < 1e-9 else ""
 
 # %% ../../nbs/causality/01b_captured.ipynb #501a74d0
 READERS = {   # module -> functions, or Class.method, that give tables
@@ -864,7 +898,7 @@ def _through(read, change, paths, around):
     def reader(*args, **options):
         _RUNNING.append(read)
         try:
-            with around() if len(_RUNNING) == 1 else nullcontext(): out = read(*args, **options)
+            with around() if len(_RUNNING) == 1 else nullcontext(): out = _unpacked(read(*args, **options))
         finally: _RUNNING.pop()
         if _RUNNING: return out
         paths.append(_path_of([*args, *options.values()]))
@@ -881,9 +915,32 @@ def _path_of(arguments):
 
 def _changed(out, change, path):
     "Pass a table through `change` as pandas or numpy, and give back the type that was read."
-    if isinstance(out, pd.DataFrame | pd.Series | np.ndarray | Mapping | list): return change(out, path)
+    if isinstance(out, pd.DataFrame | pd.Series | np.ndarray) or _kind(out) is not None and not _table_type(out): return change(out, path)
+    if type(out) in (dict, list, tuple, _Arrays): return _each(out, lambda v, k: _changed(v, change, f"{path}[{k}]"))
     if _table_type(out): return _like(out, change(_plain(out), path))
     return _Dataset(out, change, path) if hasattr(out, "to_table") and hasattr(out, "scanner") else out
+
+
+def _each(held, change):
+    "A container whose items pass through a change."
+    return type(held)({k: change(v, k) for k, v in held.items()} if isinstance(held, dict) else [change(v, k) for k, v in enumerate(held)])
+
+
+def _unpacked(out):
+    "Arrays of an archive, read at once."
+    return _Arrays({n: out[n] for n in out.files}) if type(out).__name__ == "NpzFile" else out
+
+
+class _Arrays(dict):
+    "Arrays of an archive of numpy, by name."
+    files = property(list)
+
+    def __enter__(self): return self
+
+    def __exit__(self, *_): return None
+
+    def close(self):
+        "Nothing is open."
 
 
 class _Dataset:
