@@ -98,6 +98,19 @@ def test_a_leak_stops_the_run_before_a_model_learns_from_it(pair):
     assert not any(leak.glob("0[4-9].json")) and not any(leak.glob("05*"))
 
 
+def test_a_waived_leak_goes_on_in_red_and_never_becomes_champion(pair):
+    home, leak = pair[0], pair[2]
+    waived = yaml.safe_load((leak/"experiment.yaml").read_text())
+    waived["features"]["waive"] = "to see what the page says"
+    done = home.qtp("run", home.experiment({**waived, "name": "waived"}))
+    run = next(home.reports.glob("*/*-waived"))
+    assert read_json(run/"run.json")["status"] == "done", done.stdout
+    page = (run/"index.html").read_text()
+    assert "Overridden by hand" in page and "to see what the page says" in page
+    assert "to see what the page says" in read_json(run/"04.json")["overrides"][0]
+    assert read_json(run/"09-deploy"/"promotion.json")["alias"] == "candidate"
+
+
 def test_the_experiment_beside_it_is_done(pair):
     tiny = pair[3]
     assert read_json(tiny/"run.json")["status"] == "done" and (tiny/"10.json").exists()
@@ -118,7 +131,7 @@ def test_both_are_listed_and_recorded(pair):
     assert "audit failed" in text and "done" in text
     client = mlflow.MlflowClient(f"sqlite:///{home.path/'mlruns'/'mlflow.db'}")
     runs = [r for e in client.search_experiments() for r in client.search_runs([e.experiment_id]) if "mlflow.parentRunId" not in r.data.tags]
-    assert sorted(r.data.tags["status"] for r in runs) == ["audit failed", "done"]
+    assert {r.data.tags["status"] for r in runs} == {"audit failed", "done"}
 
 
 def test_gates_decide_the_exit_code_where_they_are_required(finished):
