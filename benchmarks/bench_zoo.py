@@ -41,6 +41,7 @@ def main():
     parser.add_argument("--small", action="store_true", help="truncation and the quick budget on one mechanism; nothing is stored or judged")
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), help="which of the tools; all if none is named")
     parser.add_argument("--tiers", nargs="+", type=int, choices=(1, 2, 3), default=[1, 2, 3], help="which tiers are asked now; all if none is named")
+    parser.add_argument("--cases", nargs="+", help="which cases are asked now, by name; all if none is named")
     parser.add_argument("--limit", type=int, default=600, help="seconds that a case may take, 600 if not named")
     parser.add_argument("--anew", action="store_true", help="forget earlier answers")
     parser.add_argument("--python312", help="interpreter of Python 3.12, which ml4t-diagnostic needs; otherwise uv finds or fetches one")
@@ -51,17 +52,17 @@ def main():
     kept = ROOT/"build"/"zoo"/"answers.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if asked.anew: kept.unlink(missing_ok=True)
-    for tool in asked.tools: run(tool, kept, asked.limit, asked.python312, asked.tiers)
+    for tool in asked.tools: run(tool, kept, asked.limit, asked.python312, lambda c: c.tier in asked.tiers and c.name in (asked.cases or [c.name]))
     return judge(store(kept))
 
 
 # Running a tool ---------------------------------------------------------------------------------------------------------------------
 
-def run(tool, kept, limit, python312, tiers):
+def run(tool, kept, limit, python312, wanted):
     "Every case that has no answer yet, in a worker process of the tool's own environment."
     from tqdm import tqdm
     done, code = {a["key"] for a in answers_in(kept)}, code_of(tool)   # taken once: the worker loads the code now
-    todo = [c for c in cases() if c.tier in tiers and f"{code} {c.name}" not in done]
+    todo = [c for c in cases() if wanted(c) and f"{code} {c.name}" not in done]
     if not todo: return
     with start(python_of(tool, python312), tool, limit) as worker, kept.open("a") as out, tqdm(todo, desc=tool, unit="case", mininterval=1) as bar:
         versions = json.loads(worker.stdout.readline())
