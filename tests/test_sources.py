@@ -383,10 +383,12 @@ def test_readers_are_intercepted_under_every_name(tmp_path, features):
     at = {n: tmp_path / f"x.{n}" for n in ("parquet", "pkl", "feather", "json", "npy", "csv")}
     frame.to_parquet(at["parquet"]), frame.to_pickle(at["pkl"]), frame.to_feather(at["feather"]), frame.to_json(at["json"], date_format="iso")
     np.savez(tmp_path / "x.npz", x=frame["x"].to_numpy()), np.save(at["npy"], frame["x"].to_numpy()), frame.to_csv(at["csv"], index=False)
-    reads = {"parquet": lambda: pd.read_parquet(at["parquet"]), "pickle": lambda: pd.read_pickle(at["pkl"]), "feather": lambda: pd.read_feather(at["feather"]),  # noqa: S301 - its own
-             "json": lambda: pd.read_json(at["json"]), "arrow": lambda: pyarrow.parquet.read_table(at["parquet"]).to_pandas(),
-             "file": lambda: pyarrow.parquet.ParquetFile(at["parquet"]).read().to_pandas(), "dataset": lambda: pyarrow.dataset.dataset(at["parquet"]).to_table().to_pandas(),
-             "npz": lambda: pd.DataFrame({"x": np.load(tmp_path / "x.npz")["x"]}), "npy": lambda: pd.DataFrame({"x": np.load(at["npy"])}), "chunks": lambda: pd.concat(pd.read_csv(at["csv"], chunksize=30))}
+    reads = {"parquet": lambda: pd.read_parquet(at["parquet"]), "pickle": lambda: pd.read_pickle(at["pkl"]),  # noqa: S301 - its own
+             "feather": lambda: pd.read_feather(at["feather"]), "json": lambda: pd.read_json(at["json"]), "arrow": lambda: pyarrow.parquet.read_table(at["parquet"]).to_pandas(),
+             "file": lambda: pyarrow.parquet.ParquetFile(at["parquet"]).read().to_pandas(),
+             "dataset": lambda: pyarrow.dataset.dataset(at["parquet"]).to_table().to_pandas(),
+             "npz": lambda: pd.DataFrame({"x": np.load(tmp_path / "x.npz")["x"]}), "npy": lambda: pd.DataFrame({"x": np.load(at["npy"])}),
+             "chunks": lambda: pd.concat(pd.read_csv(at["csv"], chunksize=30))}
     for name, read in reads.items():
         change = hiding(T, "changed", np.random.default_rng(0), BARS)
         before = read()["x"].to_numpy()

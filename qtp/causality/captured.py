@@ -321,7 +321,7 @@ def _of_module(walk, module, names, path, seen=()):
         if isinstance(inner, ModuleType): yield from _of_module(walk, inner, names, f"{path}.{n}", (*seen, module))
         elif inner is not None: yield inner, f"{path}.{n}", Slot(vars(module), n)
 
-
+# %% ../../nbs/causality/01b_captured.ipynb #aa399c2a
 def _of_class(walk, c, path):
     for base in (b for b in c.__mro__ if _own(b.__module__, walk.package)):
         yield from ((v, f"{path or c.__name__}.{n}", Slot(base, n, "attribute")) for n, v in list(vars(base).items()) if not (n.startswith("__") and n != "__call__"))
@@ -583,7 +583,7 @@ def _fixed(name, column):
     lower = str(name).lower()
     return lower in PERIODS or lower in SERIES or _times(pd.Index(column), any(w in lower for w in ("date", "time", "day", "period"))) is not None
 
-
+# %% ../../nbs/causality/01b_captured.ipynb #4a336182
 def _hidden_column(array, late, kind, rng, size):
     "One column with other late values, of the same type; text and categories are drawn among its own."
     out, at = array.copy(), np.flatnonzero(late)
@@ -891,7 +891,7 @@ def _hanging(found, walks):
         if (id(held), s.key) not in seen: yield k, s
         seen.add((id(held), s.key))
 
-
+# %% ../../nbs/causality/01b_captured.ipynb #e71c1abd
 def _through(read, change, paths, around):
     "A reader that passes on what it read through `change`."
     @functools.wraps(read)

@@ -153,7 +153,7 @@ def _spent(inside):
     after = _bytes()
     if before is not None: inside.append((int(after[0] - before[0] - before[2]), int(before[2] + after[2])))
 
-
+# %% ../../nbs/causality/01d_process.ipynb #24caca7a
 def _load(files, paths):
     "Import the modules of a function, by name where the name leads to the same file."
     sys.path[:0] = [p for p in paths if p not in sys.path]
@@ -336,7 +336,7 @@ class Server:
         if self.process.poll() is None: self.process.kill()
         self.process.wait()
 
-
+# %% ../../nbs/causality/01d_process.ipynb #35a2906c
 def _path(): return [os.path.abspath(p) if p else os.getcwd() for p in sys.path]
 
 
@@ -402,7 +402,7 @@ class Fresh:
         found = [p for p, mode in self.opened if mode != "mmap" and bool(set(mode) & set("wax+")) == written]
         return f" ({', '.join(found[:3])})" if found else ""
 
-
+# %% ../../nbs/causality/01d_process.ipynb #e8613f2a
 def fresh(
     function,                # callable of bars (and sources), or what `packed` made of it before it was called
     bars: pd.DataFrame,      # the full world

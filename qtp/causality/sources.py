@@ -17,6 +17,11 @@ from .captured import PERIODS, SERIES, WORLDS, _has_later, _other_ends, _times, 
 from ..core.errors import DataError, LookAheadError
 from ..core.frames import asof_join
 
+# %% ../../nbs/causality/01c_sources.ipynb #54e82e31
+def _instant(t):
+    t = pd.Timestamp(t)
+    return t.tz_localize("UTC") if t.tz is None else t.tz_convert("UTC")
+
 # %% ../../nbs/causality/01c_sources.ipynb #155ceeca
 @dataclass(frozen=True, eq=False)
 class AsOf:
@@ -77,15 +82,7 @@ class AsOf:
         Raises `LookAheadError` if an instant is later than the handle may be read.
         """
         if len(index): self._allowed(index.max())
-        by = by or next((c for c in SERIES if c in self.frame.columns), None)
-        period = next((c for c in self.keys if c != by), None)
-        stamps, index = self.stamps, pd.DatetimeIndex(index)
-        at = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
-        described = stamps if period is None else _times(pd.Index(self.frame[period]))
-        records = pd.DataFrame({"timestamp": stamps, "event_time": stamps if described is None else described, "value": self.frame[column].to_numpy()})
-        if by: records[by] = self.frame[by].to_numpy()
-        out = asof_join(at, records, by=by, max_age=max_age)["value"]
-        return out.unstack(0).set_axis(index) if by else out.set_axis(index).rename(column)
+        return _joined(self, pd.DatetimeIndex(index), column, by or next((c for c in SERIES if c in self.frame.columns), None), max_age)
 
     def ending(
         self,
@@ -101,10 +98,16 @@ class AsOf:
             raise LookAheadError(f"{self.name}: asked for {t:%Y-%m-%d %H:%M} UTC, expected no later than {self.until:%Y-%m-%d %H:%M} UTC. Ask for the instant of the decision.")
         return t
 
-
-def _instant(t):
-    t = pd.Timestamp(t)
-    return t.tz_localize("UTC") if t.tz is None else t.tz_convert("UTC")
+# %% ../../nbs/causality/01c_sources.ipynb #bdf2341c
+def _joined(handle, index, column, by, max_age):
+    "Values by instant: the latest period among what was published, in its latest version."
+    stamps, period = handle.stamps, next((c for c in handle.keys if c != by), None)
+    at = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
+    described = None if period is None else _times(pd.Index(handle.frame[period]))
+    records = pd.DataFrame({"timestamp": stamps, "event_time": stamps if described is None else described, "value": handle.frame[column].to_numpy()})
+    if by: records[by] = handle.frame[by].to_numpy()
+    out = asof_join(at, records, by=by, max_age=max_age)["value"]
+    return out.unstack(0).set_axis(index) if by else out.set_axis(index).rename(column)
 
 # %% ../../nbs/causality/01c_sources.ipynb #56fa545e
 @dataclass(frozen=True, eq=False)
