@@ -21,6 +21,7 @@ from ..core.files import read_json, write_frame, write_json, write_text
 from ..core.lake import Lake
 from ..data.market import load_market
 from .cross_section import cs_rank, cs_zscore
+from .frame import tail
 from .graph import TOGETHER, Evaluation, check_inputs, fields_of, leaves
 from .registry import feature_metadata, parse_specs
 from .worker import Worker
@@ -54,7 +55,7 @@ def _columns(specs, fields, rows=None):
 def _lagged(values, lag, index):
     "The rows of `index`, each with what was computed `lag - 1` sessions before."
     if lag > 1: values = values.shift(lag - 1)
-    return values.iloc[len(values) - len(index):] if len(values) >= len(index) else values.reindex(index)
+    return tail(values, index, pd.DataFrame) if len(values) >= len(index) else values.reindex(index)
 
 # %% ../../nbs/features/10_engine.ipynb #54f1ebfa
 @dataclass(frozen=True)

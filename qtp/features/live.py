@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import AlignmentError, DataError
+from .frame import framed
 from .graph import LEAST_ROWS, Evaluation, check_inputs, demand, fields_of, leaves
 from .registry import parse_specs
 
@@ -55,7 +56,7 @@ class Live:
         self,
     ) -> pd.DataFrame:  # (assets, features) float64
         "Values of the last session there is."
-        frames = {k: pd.DataFrame(v[:, self.end - len(self.index):self.end].T, self.index, self.assets, copy=False) for k, v in self.arrays.items()}
+        frames = {k: framed(v[:, self.end - len(self.index):self.end].T, self.index, self.assets) for k, v in self.arrays.items()}
         if len(self.index) not in self.needs: self.needs = {len(self.index): demand([(s, s.lag) for s in self.specs], len(self.index), frames)}
         run = Evaluation([], frames, needs=self.needs[len(self.index)])
         return pd.DataFrame(np.stack([_row(run(s), s.lag) for s in self.specs]).T, self.assets, self.labels, copy=False)

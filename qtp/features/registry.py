@@ -207,11 +207,17 @@ def spec(
 
 
 def _registered(name):
-    if name not in REGISTRY or _in_notebook(REGISTRY[name].function): load_families()
+    if name not in REGISTRY or _in_notebook(REGISTRY[name].function) or _lacks(name): load_families()
     if name in REGISTRY: return REGISTRY[name]
     raise FeatureError(f"feature `{name}` is not registered. {nearest(str(name), REGISTRY)}")
 
 
+def _lacks(name):
+    "Whether a feature needs something that is neither a field nor registered: it may be a feature of a family that was not imported, or one of the caller's own fields."
+    return any(i not in REGISTRY and i not in FIELDS and i != "members" for a in ancestors(name) for i in REGISTRY[a].inputs)
+
+
+@lru_cache(1)
 def load_families():
     "Import every module of the package that declares features, which registers them."
     folder = Path(importlib.import_module("qtp.features").__file__).parent

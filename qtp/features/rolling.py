@@ -16,7 +16,7 @@ from numba import njit
 
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
-from .frame import Frame
+from .frame import Frame, array_of, framed
 from .windows import (CORR, COUNT, COV, DECAY, EWM, EWM_STD, KURT, MEAN, PRODUCT, R2, RESIDUAL, SKEW, SLOPE, STD, SUM, VAR,
                                   extremes, moments, over_assets, pairs, quantiles, ranks, sums)
 
@@ -38,10 +38,10 @@ def _over(kernel, frames, window, min_periods, *args):
     return _frame_like(frames[0], over_assets(kernel, [_columns(f) for f in frames], int(window), max(float(least), 1.0), *args))
 
 
-def _columns(frame): return frame.to_numpy(dtype=np.float64).T   # (assets, sessions); a view where the frame allows it
+def _columns(frame): return array_of(frame).T   # (assets, sessions); a view where the frame allows it
 
 
-def _frame_like(frame, values): return (Frame if isinstance(frame, Frame) else pd.DataFrame)(values.T, index=frame.index, columns=frame.columns, copy=False)
+def _frame_like(frame, values): return framed(values.T, frame.index, frame.columns, Frame if isinstance(frame, Frame) else pd.DataFrame)
 
 # %% ../../nbs/features/02_rolling.ipynb #508e1ca8
 def rolling_sum(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from .frame import Frame
+from .frame import array_of, framed
 from .registry import feature
 from .rolling import enough, rolling_max, rolling_mean, rolling_min, rolling_rank, rolling_slope, rolling_std, rolling_sum
 from .windows import over_assets
@@ -25,8 +25,8 @@ _jit = dict(cache=True, nogil=True, error_model="numpy")
 
 def _over_bars(rows, kernel, frames, *args):
     "Last rows of what a kernel says, asset by asset, of the bars there are; a session without a bar has no answer and moves no state."
-    values = over_assets(kernel, [f.to_numpy(dtype=np.float64).T for f in frames], *args, rows=rows)
-    return Frame(values.T, frames[0].index[len(frames[0]) - rows:], frames[0].columns, copy=False)
+    values = over_assets(kernel, [array_of(f).T for f in frames], *args, rows=rows)
+    return framed(values.T, frames[0].index[len(frames[0]) - rows:], frames[0].columns)
 
 
 @njit(**_jit)
