@@ -37,7 +37,8 @@ def run(name, needs):
     package = needs[0].partition("==")[0]
     asked = f"from importlib.metadata import version as v; print(', '.join(f'{{p}} {{v(p)}}' for p in ('{package}', 'pandas', 'numpy')))"
     versions = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
-    done = subprocess.run([python, ROOT / "benchmarks" / "elsewhere" / f"{name}.py"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([python, ROOT / "benchmarks" / "elsewhere" / f"{name}.py"], capture_output=True, text=True, env=env)
     if done.returncode: raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     return versions, done.stdout.strip()
 
