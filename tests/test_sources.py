@@ -114,8 +114,9 @@ def reads(bars): return bars["close"] * csv(PATH)["x"].mean()
 def loaded(): return csv(PATH)
 def keeps(bars): return bars["close"] * loaded()["x"].mean()
 KEPT = {}
-def keeps_text(bars):
-    if "x" not in KEPT: KEPT["x"] = float(open(PATH).readlines()[1].split(",")[1])
+def opens_binary(bars): return bars["close"] * float(open(PATH, "rb").readlines()[1].split(b",")[1])
+def keeps_binary(bars):
+    if "x" not in KEPT: KEPT["x"] = opens_binary(bars).iloc[0, 0]
     return bars["close"] * KEPT["x"]
 def opens(bars): return bars["close"] * float(open(PATH).readlines()[1].split(",")[1])
 """
@@ -388,6 +389,8 @@ def test_readers_are_intercepted_under_every_name(tmp_path, features):
              "file": lambda: pyarrow.parquet.ParquetFile(at["parquet"]).read().to_pandas(),
              "dataset": lambda: pyarrow.dataset.dataset(at["parquet"]).to_table().to_pandas(),
              "npz": lambda: pd.DataFrame({"x": np.load(tmp_path / "x.npz")["x"]}), "npy": lambda: pd.DataFrame({"x": np.load(at["npy"])}),
+             "text": lambda: pd.DataFrame({"x": [float(line.split(",")[1]) for line in list(open(at["csv"]))[1:]]}),
+             "path": lambda: pd.DataFrame({"x": [float(line.split(",")[1]) for line in at["csv"].read_text().splitlines()[1:]]}),
              "chunks": lambda: pd.concat(pd.read_csv(at["csv"], chunksize=30))}
     for name, read in reads.items():
         change = hiding(T, "changed", np.random.default_rng(0), BARS)
@@ -448,8 +451,9 @@ def test_bytes_read_and_written(features, tmp_path, monkeypatch):
     reads, opens, writes, prints = (fresh(getattr(features, n), BARS) for n in ("reads", "opens", "writes", "prints"))
     size = len(open(features.PATH).read())
     assert reads.read_bytes >= size and (reads.read_past, reads.paths) == (0, (features.PATH,)) and not reads.notes
-    assert (opens.read_bytes, opens.read_past) == (size, size) and features.PATH in opens.notes[0]
-    assert fresh(features.keeps, BARS).paths == (features.PATH,) and fresh(features.keeps_text, BARS).read_past == size
+    assert opens.read_bytes >= size and (opens.read_past, opens.paths) == (0, (features.PATH,)) and not opens.notes
+    binary, kept = fresh(features.opens_binary, BARS), fresh(features.keeps_binary, BARS)
+    assert binary.read_past == kept.read_past == size and features.PATH in binary.notes[0] and fresh(features.keeps, BARS).paths == (features.PATH,)
     assert writes.writes and "firewall_cache.csv" in writes.notes[0] and not prints.read_bytes
 
 

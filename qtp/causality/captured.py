@@ -9,11 +9,13 @@ __all__ = ['KNOWN', 'PERIODS', 'SERIES', 'SPANS', 'MAX_OBJECTS', 'MAX_DEPTH', 'M
            'holds_sample', 'readers', 'hiding', 'noting']
 
 # %% ../../nbs/causality/01b_captured.ipynb #f2c87a25
+import builtins
 import dis
 import functools
 import importlib
 import importlib.util
 import inspect
+import io
 import os
 import site
 import sys
@@ -842,7 +844,7 @@ READERS = {   # module -> functions, or Class.method, that give tables
     "numpy": ["load", "loadtxt", "genfromtxt", "fromfile"],
     "deltalake": ["DeltaTable.to_pandas", "DeltaTable.to_pyarrow_table", "DeltaTable.to_pyarrow_dataset"],
     "polars": ["read_csv", "read_parquet", "read_ipc", "read_json", "read_ndjson", "read_excel", "read_database", "LazyFrame.collect"],
-    "pickle": ["load"], "json": ["load"], "joblib": ["load"],
+    "pickle": ["load"], "json": ["load"], "joblib": ["load"], "builtins": ["open"],
 }
 _RUNNING = []   # readers that run just now: what one of them calls is part of it
 
@@ -883,7 +885,7 @@ def _hanging(found, walks):
     "Places where readers hang: their own, in the modules of people, and where the walks met them."
     seen = set()
     spaces = [vars(m) for n, m in list(sys.modules.items()) if isinstance(m, ModuleType) and _own(n, "")]
-    places = [(k, home) for k, (_, home) in found.items()]
+    places = [*((k, home) for k, (_, home) in found.items()), (id(builtins.open), Slot(io, "open", "attribute"))]
     places += [(id(v), Slot(s, n)) for s in spaces for n, v in list(s.items()) if id(v) in found]
     places += [(k, s) for w in walks for k in found for s in w.slots.get(k, [])]
     for k, s in places:
@@ -896,13 +898,15 @@ def _through(read, change, paths, around):
     "A reader that passes on what it read through `change`."
     @functools.wraps(read)
     def reader(*args, **options):
+        if _RUNNING: return read(*args, **options)
         _RUNNING.append(read)
         try:
-            with around() if len(_RUNNING) == 1 else nullcontext(): out = _unpacked(read(*args, **options))
+            with around():
+                out = _unpacked(read(*args, **options))
+                if isinstance(out, io.IOBase) and not isinstance(out, _Text): return out
+                paths.append(_path_of([*args, *options.values()]))
+                return _changed(out, change, paths[-1])
         finally: _RUNNING.pop()
-        if _RUNNING: return out
-        paths.append(_path_of([*args, *options.values()]))
-        return _changed(out, change, paths[-1])
     return reader
 
 
@@ -918,6 +922,7 @@ def _changed(out, change, path):
     if isinstance(out, pd.DataFrame | pd.Series | np.ndarray) or _kind(out) is not None and not _table_type(out): return change(out, path)
     if type(out) in (dict, list, tuple, _Arrays): return _each(out, lambda v, k: _changed(v, change, f"{path}[{k}]"))
     if _table_type(out): return _like(out, change(_plain(out), path))
+    if isinstance(out, _Text): return out.changed(change, path)
     return _Dataset(out, change, path) if hasattr(out, "to_table") and hasattr(out, "scanner") else out
 
 
@@ -927,8 +932,33 @@ def _each(held, change):
 
 
 def _unpacked(out):
-    "Arrays of an archive, read at once."
-    return _Arrays({n: out[n] for n in out.files}) if type(out).__name__ == "NpzFile" else out
+    "Arrays of an archive, and a table as text, read at once."
+    if type(out).__name__ == "NpzFile": return _Arrays({n: out[n] for n in out.files})
+    if not isinstance(out, io.TextIOWrapper) or not out.readable() or out.writable() or not str(out.name).lower().endswith((".csv", ".tsv", ".txt")): return out
+    with out: return _Text(out.read(), out.name)
+
+
+class _Text(io.StringIO):
+    "A table as lines of text, as `open` gives it."
+
+    def __init__(self, text, name):
+        super().__init__(text, newline=None)
+        self.name, self.mode = name, "r"
+
+    def changed(self, change, path):
+        "The same text with other late lines; as it is if it is no table."
+        lines = self.getvalue().splitlines()
+        separator = max(",;|\t", key=lines[0].count) if lines else ","
+        try: frame = pd.read_csv(io.StringIO(self.getvalue()), sep=separator, index_col=False)
+        except (ValueError, pd.errors.ParserError): return self
+        if len(frame) != len(lines) - 1: return self
+        frame.index = pd.Index(np.arange(len(frame)).tolist(), dtype="int64")
+        other = change(frame, path)
+        if other is frame: return self
+        before = frame.loc[other.index]
+        same = ((other == before) | (other.isna() & before.isna())).all(axis=1)
+        new = other.to_csv(sep=separator, index=False, header=False).splitlines()
+        return _Text("\n".join([lines[0], *(lines[i + 1] if kept else line for i, kept, line in zip(other.index, same, new))]) + "\n", self.name)
 
 
 class _Arrays(dict):
