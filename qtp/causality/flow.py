@@ -45,7 +45,8 @@ def is_label(
 ) -> bool:                 # True if it names something that is to be predicted
     "Does this name announce a value of the future?"
     said = words(name)
-    plain = bool(said & {"y", "label", "labels", "lbl", "target", "targets", "fwd"}) or any(w.startswith(("fwd", "label", "target")) for w in said)
+    begins = any(w.startswith(("fwd", "label", "target")) for w in said)
+    plain = begins or said in ({"outcome"}, {"outcomes"}) or bool(said & {"y", "lbl"})
     return plain or bool(said & {"forward", "future"} and said & {"return", "returns", "ret", "rets"}) or (not strict and bool(said & AHEAD_NAMES))
 
 # %% ../../nbs/causality/00a_flow.ipynb #35dfa624
@@ -260,11 +261,12 @@ class Flow:
     def run(
         self,
         tree: ast.Module,     # the source
-        only: str = "",       # name of one function to start from
+        only: str = "",       # name of one function or class to start from
     ) -> list:                # suspicions that count, in the order of lines
         "Walk a module, then every function that nothing in it has called."
         for node in tree.body: self.statement(node)
-        entries = [d for d in self.defined if not only or d[0].name == only]
+        spans = [(n.lineno, n.end_lineno) for n in tree.body if getattr(n, "name", "") == only]
+        entries = [d for d in self.defined if not only or any(a <= d[0].lineno <= b for a, b in spans)]
         called = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         for later in (False, True):
             for node, scope, me in entries:
@@ -787,7 +789,8 @@ class Brackets(Attributes):
         if key.kind == "index" and held.kind == "index": return replace(held, whole=key.whole)
         if key.kind == "scalar" and key.whole and held.kind == "index": return replace(held, whole=key.whole, roots=held.roots | key.roots)
         kind, step = held.kind if held.kind == "time" else "", key.step if held.kind == "index" else None
-        return replace(held, at="", vals=(), items=None, cols=None, past=True, ahead=held.ahead | _plain(key.ahead), step=step, kind=kind)
+        return replace(held, at="", vals=(), items=None, cols=None, past=True, ahead=held.ahead | _plain(key.ahead), step=step, kind=kind,
+                       turned=held.turned and key.kind == "time")                # rows taken by a list of places have any order
 
     def later(self, held, key, node):
         sure, size = key.kind == "index" or held.at == "loc", key.step if isinstance(key.step, (int, float)) else None
@@ -925,6 +928,7 @@ class Walk(Calls):
         self.left -= 1
         self.walked[id(code)] = code
         inner, before = self.parameters(code, callee.scope, args, kwargs), self.scope
+        labels = self.handed(inner, code)
         self.stack.append(code)
         if isinstance(code, ast.Lambda):
             self.scope = inner
@@ -934,7 +938,17 @@ class Walk(Calls):
             out = self.joined(inner)
         self.scope = before
         self.stack.pop()
-        return out
+        return replace(out, ahead=out.ahead | labels) if labels and out.kind == "time" else out
+
+    def handed(self, inner, code):
+        "A parameter called `y` or `ic` takes a label or what is judged: how it is used inside is not a feature's business."
+        labels = frozenset()
+        for name, value in inner.vars.items():
+            if not value.ahead or not (is_label(name) or words(name) & OUTCOMES): continue
+            self.settle(value, "label", code)
+            labels |= value.ahead - _plain(value.ahead)
+            inner.vars[name] = replace(value, ahead=_plain(value.ahead))
+        return labels
 
     def joined(self, inner):
         return join([v for v, _ in inner.returns]) if inner.returns else Value(vals=(None,), kind="scalar")

@@ -716,7 +716,7 @@ def _sorted(flow, call):
     dates = call.name == "sort_index" or (by is not None and bool(set().union(*(words(t) for t in _texts(by)), set()) & DATES))
     order = call.arg(None, "ascending") or Value()
     down = False in order.vals or any(False in i.vals for i in order.items or [])
-    return replace(flow.default(call), turned=down) if dates and not call.across() else None
+    return replace(flow.default(call), turned=down and dates) if not call.across() else None
 
 
 def _texts(value): return value.texts() | {t for i in value.items or () if isinstance(i, Value) for t in i.texts()} if not isinstance(value.items, dict) else set()
@@ -942,7 +942,8 @@ def _split_of(flow, values):
 class Linter(Walk):
     "The walk that tells the checks of slices."
 
-    def split(self, value): _split_of(self, [value])
+    def split(self, value):
+        if not any(s.rule == "QTP502" for s in value.ahead): _split_of(self, [value])
 
 
 @on("train_test_split", "random_split")
