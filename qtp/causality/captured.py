@@ -930,7 +930,7 @@ def _each(held, change):
     "A container whose items pass through a change."
     return type(held)({k: change(v, k) for k, v in held.items()} if isinstance(held, dict) else [change(v, k) for k, v in enumerate(held)])
 
-
+# %% ../../nbs/causality/01b_captured.ipynb #60a9f3e3
 def _unpacked(out):
     "Arrays of an archive, and a table as text, read at once."
     if type(out).__name__ == "NpzFile": return _Arrays({n: out[n] for n in out.files})
