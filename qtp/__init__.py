@@ -11,11 +11,13 @@ _SHORTCUTS = {
     "materialize": "qtp.features.engine",
     "audit": "qtp.causality.audit",
     "assert_causal": "qtp.causality.audit",
+    "lint": "qtp.causality.lint",
+    "replay": "qtp.causality.replay",
     "backtest": "qtp.backtest.engine",
     "run_experiment": "qtp.workbench.runner",
     "simulate_market": "qtp.data.simulate",
 }
-__all__ = ["assert_causal", "audit", "backtest", "feature", "materialize", "run_experiment", "simulate_market"]
+__all__ = ["assert_causal", "audit", "backtest", "feature", "lint", "materialize", "replay", "run_experiment", "simulate_market"]
 
 
 def __getattr__(name):
