@@ -5,7 +5,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-SMALL = {"bench_planted": "found", "bench_road": "warm", "bench_lake": "met", "bench_session": "all statistics"}   # and a word of what they print; the others take minutes even when small
+SMALL = {"bench_planted": "found", "bench_road": "warm", "bench_lake": "met", "bench_session": "all statistics",
+         "bench_mutants": "mutation score"}   # and a word of what they print; the others take minutes even when small
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("benchmarks/bench_*.py")), ids=lambda p: p.stem)
