@@ -15,9 +15,9 @@ import pandas as pd
 from numba import njit
 from threadpoolctl import threadpool_limits
 
+from .frame import array_of, framed
 from .registry import feature
 from .rolling import enough, rolling_mean, rolling_std
-from .windows import once
 
 # %% ../../nbs/features/08b_factors.ipynb #fa8b622a
 LOADING, SHARE, SHOCK, SCORE, ABSORBED, DIVERSITY = range(6)
@@ -64,21 +64,25 @@ def _apart(own, z, at, out, t):
         if np.sqrt(spread[a] / n) > 1e-9: out[SCORE, t, at[a]] = (way[n - 1, a] - total[a] / n) / np.sqrt(spread[a] / n)
 
 
-def _read(z, inside, at, factors, out, t):
-    "Fit the components on the members of a window, and write what they say of every asset."
+def _read(z, inside, at, factors, out, t, kinds):
+    "Fit the components on the members of a window, and write what they say of every asset, of some kinds."
     values, u = np.linalg.eigh((fit := z if inside.all() else z[:, inside]) @ fit.T)
-    loading = z.T @ u[:, -factors:]
-    out[LOADING, t, at] = loading[:, -1] if loading[inside, -1].sum() >= 0 else -loading[:, -1]
+    if not kinds <= _OF_ALL:
+        loading = z.T @ u[:, -factors:]
+        out[LOADING, t, at] = loading[:, -1] if loading[inside, -1].sum() >= 0 else -loading[:, -1]
     p = values[values > 1e-12] / values[values > 1e-12].sum()
     out[DIVERSITY, t, at] = np.exp(-(p * np.log(p)).sum())
     if fit.shape[1] <= factors: return
-    out[SHARE, t, at] = (loading * loading).sum(axis=1)
     out[ABSORBED, t, at] = values[-factors:].sum() / fit.shape[1]
-    _apart(z - u[:, -factors:] @ loading.T, z, at, out, t)
+    if not kinds <= _OF_ALL: out[SHARE, t, at] = (loading * loading).sum(axis=1)
+    if kinds & _OWN: _apart(z - u[:, -factors:] @ loading.T, z, at, out, t)
 
 
-def _fitted(returns, members, window, factors):
-    "Everything the features read of the components, (kind, session, asset): one fit a window, on every core that numba may use."
+_OF_ALL, _OWN = {ABSORBED, DIVERSITY}, {SHOCK, SCORE}   # kinds that need no loadings; kinds that need what these leave
+
+
+def _fitted(returns, members, window, factors, kinds):
+    "What the features read of the components, (kind, session, asset), complete for some kinds: one fit a window, on every core that numba may use."
     x, inside, least = np.ascontiguousarray(returns, dtype=np.float64), np.ascontiguousarray(members, dtype=bool), enough(window)
     out = np.full((6, *x.shape), np.nan)
     def fill(rows):
@@ -87,17 +91,29 @@ def _fitted(returns, members, window, factors):
             past = x[max(0, t - window + 1):t + 1]
             count = _standard(past, least, z, at)
             here = at[:count]
-            if inside[t, here].sum() >= 2: _read(np.ascontiguousarray(z[:len(past), :count]), inside[t, here], here, factors, out, t)
+            if inside[t, here].sum() >= 2: _read(np.ascontiguousarray(z[:len(past), :count]), inside[t, here], here, factors, out, t, kinds)
     threads = numba.config.NUMBA_NUM_THREADS
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool: list(pool.map(fill, (range(least - 1 + k, len(x), threads) for k in range(threads))))
     return out
 
 
-def _told(kind, returns, members, window, factors=FACTORS):
-    return pd.DataFrame(once(_fitted, [returns, members], window, factors)[kind].copy(), returns.index, returns.columns, copy=False)
+_KINDS = {"absorption_ratio": ABSORBED, "pc1_loading": LOADING, "systematic_share": SHARE, "own_shock": SHOCK, "s_score": SCORE, "effective_factors": DIVERSITY}
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+def _jointly(wanted, inputs):
+    "Every feature of a window in one pass."
+    returns, passes, found = inputs["simple_return"], {}, {}
+    for name, p in wanted: passes.setdefault((p["window"], p.get("factors", FACTORS)), []).append(name)
+    for (window, factors), names in passes.items():
+        read = _fitted(array_of(returns), array_of(inputs["members"]), window, factors, {_KINDS[name] for name in names})
+        found |= {(name, window, factors): framed(read[_KINDS[name]].copy(), returns.index, returns.columns) for name in names}
+    return [found[name, p["window"], p.get("factors", FACTORS)] for name, p in wanted]
+
+
+def _told(name, returns, members, **params): return _jointly([(name, params)], {"simple_return": returns, "members": members})[0]
+
+
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def absorption_ratio(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -109,7 +125,7 @@ def absorption_ratio(
 
     Source: Kritzman, Li, Page and Rigobon, Principal components as a measure of systemic risk, Journal of Portfolio Management 37 (2011).
     """
-    return _told(ABSORBED, simple_return, members, window, factors)
+    return _told("absorption_ratio", simple_return, members, window=window, factors=factors)
 
 
 @feature(family="factors", lookback=lambda long: long, scope="cross_section", minimum={"short": 1, "long": 2})
@@ -127,7 +143,7 @@ def absorption_shift(
     return (rolling_mean(absorption_ratio, short) - rolling_mean(absorption_ratio, long)) / spread.where(spread > 1e-12)
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def pc1_loading(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -138,10 +154,10 @@ def pc1_loading(
 
     Source: Jolliffe, Principal Component Analysis, 2nd ed. (2002), ch. 2.
     """
-    return _told(LOADING, simple_return, members, window)
+    return _told("pc1_loading", simple_return, members, window=window)
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def systematic_share(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -153,10 +169,10 @@ def systematic_share(
 
     Source: Jolliffe, Principal Component Analysis, 2nd ed. (2002), ch. 6, communalities.
     """
-    return _told(SHARE, simple_return, members, window, factors)
+    return _told("systematic_share", simple_return, members, window=window, factors=factors)
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def own_shock(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -165,10 +181,10 @@ def own_shock(
     factors=FACTORS,          # components
 ) -> pd.DataFrame:      # (sessions, assets) standard deviations of the asset's own part
     "The session's return beyond the components, in the window's deviations of that part."
-    return _told(SHOCK, simple_return, members, window, factors)
+    return _told("own_shock", simple_return, members, window=window, factors=factors)
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def s_score(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -180,10 +196,10 @@ def s_score(
 
     Source: Avellaneda and Lee, Statistical arbitrage in the US equities market, Quantitative Finance 10 (2010), the level over its sample deviation.
     """
-    return _told(SCORE, simple_return, members, window, factors)
+    return _told("s_score", simple_return, members, window=window, factors=factors)
 
 
-@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
+@feature(family="factors", lookback=lambda window: window, scope="cross_section", minimum={"window": 4}, joint=_jointly)
 def effective_factors(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -194,4 +210,4 @@ def effective_factors(
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO (2007), on the correlation matrix.
     """
-    return _told(DIVERSITY, simple_return, members, window)
+    return _told("effective_factors", simple_return, members, window=window)

@@ -159,22 +159,32 @@ class Evaluation:
 
     def _together(self, node):
         "Every feature that is still to come and that the same function computes; nothing where one of them fails, since each alone says what is wrong."
-        joint = REGISTRY[node[0]].joint
-        if joint is None or self.tell or not self._from_fields(node): return {}
-        group = [node, *(m for m in self.rows if m != node and m not in self.shared and self.uses[m] and REGISTRY[m[0]].joint is joint and self._from_fields(m))][:TOGETHER]
-        if len(group) == 1: return {}
-        k = max(rows_given(m, self.rows[m], self.n) for m in group)
-        given = {i: self._last(self.fields[i], k) for m in group for i in REGISTRY[m[0]].inputs}
-        try: return {m: v for m, v in zip(group, self._joint(joint, group, given), strict=True)}
-        except Exception: return {}
+        f = REGISTRY[node[0]]
+        if f.joint is None or self.tell: return {}
+        group = [m for m in [node, *(m for m in self.rows if m != node and m not in self.shared and self.uses[m])] if self._alike(m, node)][:TOGETHER]
+        if len(group) < 2 or group[0] != node: return {}
+        before = dict(self.uses)
+        try: return dict(zip(group, self._joint(f.joint, group), strict=True))
+        except Exception:
+            self.uses = before
+            return {}
 
-    def _joint(self, joint, group, given):
+    def _alike(self, a, b):
+        "Whether two features go together: they see the same members in their inputs, are wanted for as many rows, and need none that the same function computes."
+        f, g = REGISTRY[a[0]], REGISTRY[b[0]]
+        return (f.joint is g.joint and self.rows[a] == self.rows[b] and (f.scope, "members" in f.inputs) == (g.scope, "members" in g.inputs)
+                and not any(REGISTRY[i].joint is f.joint for i in ancestors(a[0]) if i != a[0]))
+
+    def _joint(self, joint, group):
+        k, given = max(rows_given(m, self.rows[m], self.n) for m in group), {}
+        for f in (REGISTRY[name] for name, _ in group):
+            for i in f.inputs:
+                if i not in given: given[i] = self._input(f, i, k)
+                elif i not in self.fields: self._needed(f, i)      # counted as used by each
         inputs = [[given[i] for i in REGISTRY[name].inputs] for name, _ in group]
         first = [try_out(REGISTRY[name], dict(params), x) for (name, params), x in zip(group, inputs)]
         found = joint([(name, dict(params)) for name, params in group], given)
         return [_own(checked(name, v, x[0], each)) for (name, _), v, x, each in zip(group, found, inputs, first, strict=True)]
-
-    def _from_fields(self, node): return all(i in self.fields for i in REGISTRY[node[0]].inputs)
 
     def _run(self, node):
         name, params = node[0], dict(node[1])

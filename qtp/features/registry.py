@@ -91,9 +91,7 @@ def _arguments(function):
 
 def _check_declaration(f):
     if f.scope not in SCOPES: raise FeatureError(f"{f.name}: found scope {f.scope!r}, expected one of {SCOPES}.")
-    if f.joint and (f.scope, f.basis) != ("asset", "forward"):
-        raise FeatureError(f"{f.name}: has scope {f.scope!r} and basis {f.basis!r}; only features of one asset (scope='asset') from forward prices are computed jointly. "
-                           "Leave `joint` out.")
+    if f.joint and f.basis != "forward": raise FeatureError(f"{f.name}: has basis {f.basis!r}; only features of forward prices are computed jointly. Leave `joint` out.")
     if f.basis not in BASES: raise FeatureError(f"{f.name}: found basis {f.basis!r}, expected one of {BASES}.")
     if not f.inputs: raise FeatureError(f"{f.name}: takes no input. A feature is a function of bars: name a field such as `close` as its first argument.")
     if f.name in FIELDS or f.name == "members": raise FeatureError(f"{f.name}: is a field of the bars already. Give the feature another name.")

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
+from .frame import array_of, framed
 from .registry import feature
 from .rolling import enough
-from .windows import MEAN, SUM, extremes, once, over_assets, sums
+from .windows import MEAN, SUM, extremes, over_assets, sums
 
 # %% ../../nbs/features/08a_spectral.ipynb #c6c55286
 ENTROPY, PERIOD, PEAK, SLOW, CENTROID, TILT = range(6)
@@ -120,16 +121,24 @@ def _read(z, out, mean, largest, window, cut):
         out[TILT] += u[k - 1] / (u * u).sum() * logs
 
 
-def _all_spectra(returns, window, cut):
-    "Everything the features read of a spectrum: (asset, kind, session)."
-    return over_assets(_spectra, [returns.T], window, enough(window), cut, answers=6)
+_KINDS = {"spectral_entropy": ENTROPY, "dominant_period": PERIOD, "peak_share": PEAK, "slow_share": SLOW, "spectral_centroid": CENTROID, "spectral_tilt": TILT}
 
 
-def _spectrum(frame, window, kind, cut=SLOW_FROM):
-    return pd.DataFrame(once(_all_spectra, [frame], window, cut)[:, kind].copy().T, frame.index, frame.columns, copy=False)
+def _jointly(wanted, inputs):
+    "Every feature of a window in one pass."
+    frame, passes = inputs["log_return"], {}
+    for name, p in wanted: passes.setdefault((p["window"], p.get("period", SLOW_FROM)), []).append(name)
+    found = {}
+    for (window, cut), names in passes.items():
+        read = over_assets(_spectra, [array_of(frame).T], window, enough(window), cut, answers=6)
+        found |= {(name, window, cut): framed(read[:, _KINDS[name]].copy().T, frame.index, frame.columns) for name in names}
+    return [found[name, p["window"], p.get("period", SLOW_FROM)] for name, p in wanted]
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+def _spectrum(frame, name, **params): return _jointly([(name, params)], {"log_return": frame})[0]
+
+
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def spectral_entropy(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -139,10 +148,10 @@ def spectral_entropy(
 
     Source: Inouye et al., Quantification of EEG irregularity by use of the entropy of the power spectrum, Electroencephalography 79 (1991).
     """
-    return _spectrum(log_return, window, ENTROPY)
+    return _spectrum(log_return, "spectral_entropy", window=window)
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def dominant_period(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -152,10 +161,10 @@ def dominant_period(
 
     Source: Schuster, On the investigation of hidden periodicities, Terrestrial Magnetism 3 (1898).
     """
-    return _spectrum(log_return, window, PERIOD)
+    return _spectrum(log_return, "dominant_period", window=window)
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def peak_share(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -165,10 +174,10 @@ def peak_share(
 
     Source: Fisher, Tests of significance in harmonic analysis, Proceedings of the Royal Society A 125 (1929), the statistic g.
     """
-    return _spectrum(log_return, window, PEAK)
+    return _spectrum(log_return, "peak_share", window=window)
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def slow_share(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -176,20 +185,20 @@ def slow_share(
     period=SLOW_FROM,          # sessions; this period and longer ones are slow
 ) -> pd.DataFrame:      # (sessions, assets) in [0, 1]; noise has about 2 / period
     "Share of the variance at slow periods."
-    return _spectrum(log_return, window, SLOW, period)
+    return _spectrum(log_return, "slow_share", window=window, period=period)
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def spectral_centroid(
     log_return,         # (sessions, assets) log return of one session
     *,
     window=64,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) cycles a session, in (0, 0.5]; noise has 0.25
     "Mean frequency, weighed by power."
-    return _spectrum(log_return, window, CENTROID)
+    return _spectrum(log_return, "spectral_centroid", window=window)
 
 
-@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8})
+@feature(family="spectral", lookback=lambda window: window, minimum={"window": 8}, joint=_jointly)
 def spectral_tilt(
     log_return,         # (sessions, assets) log return of one session
     *,
@@ -199,4 +208,4 @@ def spectral_tilt(
 
     Source: Geweke and Porter-Hudak, The estimation and application of long memory time series models, Journal of Time Series Analysis 4 (1983), over all frequencies.
     """
-    return _spectrum(log_return, window, TILT)
+    return _spectrum(log_return, "spectral_tilt", window=window)

@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['FLAT', 'SUM', 'MEAN', 'COUNT', 'PRODUCT', 'DECAY', 'EWM', 'VAR', 'STD', 'EWM_STD', 'SKEW', 'KURT', 'SLOPE', 'R2',
-           'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'KEEP', 'sums', 'moments', 'pairs', 'extremes', 'ranks',
-           'quantiles', 'over_assets', 'once', 'compile_kernels']
+           'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'sums', 'moments', 'pairs', 'extremes', 'ranks', 'quantiles',
+           'over_assets', 'compile_kernels']
 
 # %% ../../nbs/features/01b_windows.ipynb #00b99bc9
-import hashlib
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -602,32 +600,6 @@ def _contiguous(a):
     a = np.ascontiguousarray(a, dtype=np.float64)
     a.flags.writeable = False         # one type for frames that may be written and frames that may not
     return a
-
-
-_KEPT, KEEP = {}, 8   # answers at hand, by what was asked; how many at most
-
-
-def once(
-    work,           # pure function of (arrays..., parameters...)
-    frames: list,   # (sessions, assets) each
-    *parameters,    # hashable
-):                  # its answer, which nobody may change
-    """What a pass over frames gives, from which several features read.
-
-    It is told by the bits of the frames and forgotten when the values of the first of them are.
-    """
-    arrays = [f.to_numpy() for f in frames]
-    key = work, parameters, *((a.shape, a.dtype.str, hashlib.sha256(np.ascontiguousarray(a.T)).digest()) for a in arrays)
-    if key in _KEPT: return _KEPT[key]
-    _KEPT[key] = answer = work(*arrays, *parameters)
-    weakref.finalize(_owner(arrays[0]), _KEPT.pop, key, None).atexit = False
-    for old in list(_KEPT)[:-KEEP]: _KEPT.pop(old, None)
-    return answer
-
-
-def _owner(array):
-    while isinstance(array.base, np.ndarray): array = array.base
-    return array
 
 
 def compile_kernels():
