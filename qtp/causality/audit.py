@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OUTSIDE', 'STRONGER', 'AMPLIFY', 'LOOKS', 'ROUND', 'ENOUGH', 'REACH', 'LARGE', 'POINTS', 'FEATURES', 'CELLS', 'MORE',
-           'BUDGETS', 'MOST', 'Target', 'target', 'World', 'Found', 'Audit', 'audit', 'replace_note', 'assert_causal']
+           'BUDGETS', 'MOST', 'Target', 'target', 'World', 'Found', 'Audit', 'audit', 'assert_causal']
 
 # %% ../../nbs/causality/02_audit.ipynb #4ba1da24
 import inspect
@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from .judge import Cube, cube, differences, due, follows, tolerance, verdict_of
+from .judge import ROUNDING, Cube, cube, differences, due, follows, tolerance, verdict_of
 from .report import AUDIT_VERSION, COLUMNS, COVERAGE, AuditReport, power_table
 from .worlds import Layout, adversarial_cuts, comb, constant_in_day, late_fields, layout, shocked, truncated
 from ..core.errors import LookAheadError, ParameterError
@@ -718,26 +718,27 @@ def _agree(a, answer, p):
 POINTS = 1000     # most points of one windowed call
 
 
-def _windowed(a, specs, assets, ends):
-    "(features, points) values of the last row, each point computed from the window of its lookback alone."
+def _windowed(a, specs, who, ends):
+    "Of each feature the values of the last row of points, each point computed from the window of its lookback alone."
     deep = max(s.lookback for s in specs)
     rows = min(max(deep, 8), a.n)
-    at = np.asarray(ends)[None] - rows + 1 + np.arange(rows)[:, None]
-    bars = pd.concat({f: _gathered(a, f, where, assets, at) for f, where in _columns(a).items()}, axis=1)
+    where = who, np.asarray(ends)
+    bars = pd.concat({f: _gathered(a, a.bars.iloc[:, at].to_numpy(), where, rows) for f, at in _columns(a).items()}, axis=1)
     members = None
     if a.members is not None:
         held = a.members.reindex(index=a.lay.clock, columns=a.lay.assets, fill_value=False).to_numpy()
-        members = pd.DataFrame(np.where(at >= 0, held[at, assets], False), bars.index, bars.columns.unique(1))
+        members = None if held.all() else _gathered(a, held.astype(float), where, rows) > 0
     a.calls += 1
     out = a.target(bars, a.lay, members, only=specs, raw=True, rows=1)
-    return out.on(pd.Index([s.label for s in specs]), out.index, bars.columns.unique(1))[:, -1]
+    return [v[-1] for v in out.values]
 
 
-def _gathered(a, name, where, assets, at):
+def _gathered(a, values, where, rows):
     "One field of each point's window, under the last stamps of the clock."
-    v = a.bars.iloc[:, where[assets]].to_numpy() if len(assets) < len(where) else a.bars.iloc[:, where].to_numpy()[:, assets]
-    v = np.where(at >= 0, np.take_along_axis(v, np.maximum(at, 0), axis=0), np.nan)
-    return pd.DataFrame(v, a.lay.clock[-len(at):], pd.RangeIndex(len(assets)), copy=False)
+    padded = np.full((values.shape[1], rows - 1 + a.n), np.nan)
+    padded[:, rows - 1:] = values.T
+    windows = np.lib.stride_tricks.sliding_window_view(padded, rows, axis=1)[where]
+    return pd.DataFrame(windows.T, a.lay.clock[-rows:], pd.RangeIndex(len(windows)), copy=False)
 
 
 def _columns(a):
@@ -775,7 +776,8 @@ def _window_points(a, specs, points):
         a.seen.append(("window", "", 1, (), 0, 0, time.process_time() - begin, f"{type(error).__name__}: {error}"[:300]))
         return {s.label for s in specs}
     names, clocked = pd.Index([s.label for s in specs]), set()
-    stored = a.stored.values[a.stored.names.get_indexer(names)][:, ends, a.stored.assets.get_indexer(a.lay.assets[who])]
+    columns = a.stored.assets.get_indexer(a.lay.assets[who])
+    stored = [a.stored.values[a.stored.place[n]][ends, columns] for n in names]
     for k, s in enumerate(specs):
         off = _apart(a, s.label, stored[k], again[k], who)
         if len(off) and not _window_row(a, [s], int(ends[off[0]])): clocked.add(s.label)
@@ -790,9 +792,9 @@ def _apart(a, name, one, two, who):
     "Positions at which two values of a feature are not the same but for rounding."
     with np.errstate(invalid="ignore"): gap = np.abs(one - two)
     k = int(a.stored.names.get_indexer([name])[0])
-    scale = a.stored.scale[k][a.stored.assets.get_indexer(a.lay.assets[who])]
     odd = np.isnan(one) != np.isnan(two)
-    return np.flatnonzero(odd | (gap > a.stored.eps[k] * 64 * scale))
+    if not odd.any() and not (gap > 0).any(): return np.array([], int)
+    return np.flatnonzero(odd | (gap > a.stored.eps[k] * ROUNDING * a.stored.scale_of(k)[a.stored.assets.get_indexer(a.lay.assets[who])]))
 
 # %% ../../nbs/causality/02_audit.ipynb #071efc88
 def _window_row(a, specs, p):
@@ -836,7 +838,7 @@ def _blame(a, s, p, one, two, off):
     if new is not None: a.found.append(new)
     if new is not None or here: return
     c = int(off[0])
-    gap, scale = np.abs(one[off] - two[off]), a.stored.scale[int(a.stored.names.get_indexer([s.label])[0])][off]
+    gap, scale = np.abs(one[off] - two[off]), a.stored.scale_of(a.stored.place[s.label])[off]
     if not (np.isnan(gap) | (gap > 1e-6 * scale)).any(): return   # rounding of a longer past
     cell = (a.lay.clock[p], a.stored.assets[c], float(one[c]), float(two[c]), p)
     a.heat.setdefault(s.label, np.zeros(len(a.stored.index), int))[a.stored.index.get_indexer(a.lay.clock[p:p + 1])] += len(off)
@@ -896,7 +898,7 @@ def _least(a, name):
     "Gap of a feature below which two values count as one."
     k = int(a.stored.names.get_indexer([name])[0])
     if k < 0: return 0.
-    return 4 * a.stored.eps[k] * float(a.stored.scale[k].max(initial=0))
+    return 4 * a.stored.eps[k] * float(a.stored.scale_of(k).max(initial=0))
 
 
 def _farthest(a, moved, s, low, kind):
@@ -939,7 +941,14 @@ def _reaches(a):
             if key in out: continue
             if sum(k[0] == name for k in out) >= CELLS or a.calls >= a.limit * MORE: break
             out[key] = _ahead(a, f, cell)
-    return out
+    return {k: v for k, v in out.items() if not _cut_short(a, k, v, out)}
+
+
+def _cut_short(a, key, ahead, out):
+    "True if the bars ended before a value had shown how far it reads, as another value of the feature did."
+    if pd.isna(ahead): return False
+    room = a.n - 1 - min(due(pd.DatetimeIndex([key[1]]), a.lay.clock)[0], a.n - 1)
+    return ahead >= room and any(k[0] == key[0] and pd.notna(v) and v > ahead for k, v in out.items())
 
 # %% ../../nbs/causality/02_audit.ipynb #a2e23edb
 def _reproduce(a, f, cell):
@@ -1012,7 +1021,7 @@ def _tail(a): return 8 if a.limit < 60 else 20
 def _exhaust(a, late, memory, alone):
     "Every session cut, every session shocked."
     cuts = range(a.n - 1)
-    _state(a, [a.n // 2, a.n // 4, a.n - 2])
+    _state(a, [a.n // 2, a.n - 2])
     _truncation(a, cuts)
     raised = sum(1 for s in a.seen if s[0] == "truncation" and s[1] == "")
     for turn in range(3 if raised > a.n // 3 else 1): _shock(a, cuts, kinds=_turned(turn * 4))
@@ -1027,7 +1036,7 @@ def _run_declared(a, budget, late, n_samples):
     a.kept["exhaustive"] = budget == "exhaustive"
     promised = {s.label for s in a.target.specs if s.scope == "asset"}
     alone = _alone(a, promised)
-    share = {"quick": (2, 1, 2, 4), "standard": (3, 2, 4, 10)}.get(budget, (6, 4, 8, 20))
+    share = {"quick": (1, 1, 2, 4), "standard": (2, 2, 4, 4)}.get(budget, (6, 4, 8, 20))
     cuts = _ranked_cuts(a)
     points = _points(a, n_samples, everything=budget == "exhaustive")
     _window(a, points, alone, cuts[:share[3]] if budget != "exhaustive" else range(a.n - 1))
@@ -1105,16 +1114,20 @@ def _unstable(a):
 
 def _stored(a, features):
     "What a materialised set holds must be what its features give."
-    held = cube(features)
-    counts, diffs = differences(a.stored, held, lambda i, s: np.ones((len(i), len(s)), bool), held.names)
-    w = World("stored", "end", _all(a, a.n - 1))
-    for d in diffs:
-        if np.isinf(d.gap[d.off & (np.isnan(d.stored) != np.isnan(d.again))]).any() or (np.abs(d.stored - d.again) > 64 * np.finfo("float32").eps * d.scale).any():
-            a.found.append(_finding(a, w, replace_note(d), False))
-    for name, n in counts.items(): a.seen.append(("stored", name, 1, (), 0, int(n), 0., ""))
-
-
-def replace_note(d): return replace(d, note="", broken=d.off & (np.isnan(d.stored) != np.isnan(d.again)))
+    held, w = cube(features), World("stored", "end", _all(a, a.n - 1))
+    at = a.stored.index.get_indexer(held.index), a.stored.assets.get_indexer(held.assets)
+    for k, name in enumerate(held.names):
+        one, two = a.stored.values[a.stored.place[name]], held.values[k]
+        if not (one.shape == two.shape and all((x == np.arange(len(x))).all() for x in at)): one = one[np.ix_(*at)]
+        gap = np.abs(one - two)
+        off = gap > ROUNDING * float(np.finfo("float32").eps) * a.stored.scale_of(a.stored.place[name])[at[1]]
+        if np.isnan(gap).any(): off |= np.isnan(one) != np.isnan(two)
+        a.seen.append(("stored", name, 1, (), 0, int(np.isfinite(gap).sum()), 0., ""))
+        if not off.any(): continue
+        r, c = (int(x) for x in np.argwhere(off)[0])
+        cell = (held.index[r], held.assets[c], float(one[r, c]), float(two[r, c]), a.n - 1)
+        a.heat.setdefault(name, np.zeros(len(a.stored.index), int))[at[0]] += off.sum(axis=1)
+        a.found.append(Found(w, name, cell, cell, int(off.sum())))
 
 # %% ../../nbs/causality/02_audit.ipynb #ca8265c0
 def _report(a, unstable, seed):
@@ -1157,11 +1170,11 @@ def _coverage(a):
 
 
 def _verdict(a, coverage, violations, unstable):
-    values = coverage[~coverage["layer"].isin(["memory", "scope", "stored"])].groupby("feature")["values"].sum()
+    values = coverage[~coverage["layer"].isin(["memory", "scope", "stored", "state"])].groupby("feature")["values"].sum()
     if unstable: return "inconclusive", f"not deterministic: two calls on the same bars differ, first in {unstable[0]}: seed whatever is random."
     if len(violations): return "leak", f"{violations['feature'].nunique()} of {len(a.stored.names)} features differ: {', '.join(map(str, violations['feature'].unique()[:5]))}."
     if not values.sum(): return "inconclusive", f"no finite value was compared{': every world raised, ' + coverage['error'].max() if (coverage['error'] != '').any() else ''}."
-    finite = a.stored.names[np.isfinite(a.stored.values).any(axis=(1, 2))]
+    finite = a.stored.names[[bool(np.isfinite(v).any()) for v in a.stored.values]]
     never = [f for f in finite if not values.get(f, 0)]
     if never: return "inconclusive", f"{len(never)} of {len(a.stored.names)} features were never compared, first {never[0]}: give more history."
     if a.kept.get("unread"): return "inconclusive", a.kept["unread"][0]

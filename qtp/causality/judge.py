@@ -24,7 +24,7 @@ class Cube:
     names: pd.Index               # (features,) names
     index: pd.DatetimeIndex       # (rows,) stamps, increasing
     assets: pd.Index              # (assets,) ids
-    values: np.ndarray            # (features, rows, assets) float64, NaN where missing
+    values: np.ndarray | list     # (features, rows, assets) floats, NaN where missing; or a list of (rows, assets), so that large sets need no copy
     types: tuple = ()             # type of each feature as text, such as "float64"; empty if unknown
     present: np.ndarray | None = None  # (rows, assets) True where the answer has the row; None for everywhere
     words: dict | None = None     # code -> what it stands for, where values are no numbers
@@ -36,11 +36,9 @@ class Cube:
         assets: pd.Index,  # assets wanted
     ) -> np.ndarray:       # (features, rows, assets), NaN where the cube has no such row
         "Values laid out on other axes."
-        at = [own.get_indexer(wanted) for own, wanted in ((self.names, names), (self.index, index), (self.assets, assets))]
-        if all(len(a) and a[0] >= 0 and (np.diff(a) == 1).all() for a in at): return self.values[tuple(slice(a[0], a[-1] + 1) for a in at)]
-        out = self.values[np.ix_(*at)] if self.values.size else np.full([len(a) for a in at], np.nan)
-        for axis, a in enumerate(at): out[(slice(None),) * axis + (a < 0,)] = np.nan
-        return out
+        rows, columns = _placed(self.index, index), _placed(self.assets, assets)
+        planes = [_plane(self, n, rows, columns, (len(index), len(assets))) for n in names]
+        return np.stack(planes) if planes else np.empty((0, len(index), len(assets)))
 
     def rows_on(
         self,
@@ -62,15 +60,35 @@ class Cube:
         "How finely each feature can be told."
         return np.array([_spacing(t) for t in self.types])
 
-    @cached_property
-    def scale(self) -> np.ndarray:  # (features, assets)
-        "Largest finite absolute value of each feature and asset, 0 if there is none."
-        out = np.zeros((len(self.names), len(self.assets)))
-        for f, v in enumerate(self.values):
-            a = np.abs(v)
+    def scale_of(
+        self,
+        k: int,          # position of a feature
+    ) -> np.ndarray:     # (assets,)
+        "Largest finite absolute value of a feature for each asset, 0 if there is none; found when first asked for."
+        if k not in self.scales:
+            a = np.abs(self.values[k])
             top = a.max(axis=0, initial=0)
-            out[f] = top if np.isfinite(top).all() else np.where(np.isfinite(a), a, 0).max(axis=0, initial=0)
-        return out
+            self.scales[k] = top if np.isfinite(top).all() else np.where(np.isfinite(a), a, 0).max(axis=0, initial=0)
+        return self.scales[k]
+
+    @cached_property
+    def scales(self) -> dict: return {}
+
+
+def _placed(own, wanted):
+    "Where labels stand among others: a slice if they begin alike."
+    if wanted is own or len(wanted) <= len(own) and own[:len(wanted)].equals(wanted): return slice(0, len(wanted))
+    return own.get_indexer(wanted)
+
+
+def _plane(c, name, rows, columns, shape):
+    "One feature of a cube on other axes, missing where it has no such row."
+    k = c.place.get(name, -1)
+    if k < 0 or not c.values[k].size: return np.full(shape, np.nan)
+    if isinstance(rows, slice) and isinstance(columns, slice): return c.values[k][rows, columns]
+    r, a = (np.arange(x.stop) if isinstance(x, slice) else x for x in (rows, columns))
+    return np.where((r >= 0)[:, None] & (a >= 0)[None], c.values[k][np.ix_(r, a)], np.nan)
+
 
 def _spacing(kind):
     if kind in ("float16", "float32"): return float(np.finfo(kind).eps)
@@ -184,8 +202,8 @@ def _cube_of_set(out):
     sets = {"": out.raw, " normalised": getattr(out, "normalised", None)}
     kept = {k: np.asarray(v) for k, v in sets.items() if v is not None}
     names = pd.Index([n + k for k in kept for n in out.names])
-    values = np.concatenate(list(kept.values())) if len(kept) > 1 else next(iter(kept.values()))
-    return Cube(names, pd.Index(out.index), pd.Index(out.assets), values.astype(float, copy=False), tuple(str(v.dtype) for v in kept.values() for _ in out.names))
+    planes = [plane for v in kept.values() for plane in v]
+    return Cube(names, pd.Index(out.index), pd.Index(out.assets), planes, tuple(str(v.dtype) for v in kept.values() for _ in out.names))
 
 # %% ../../nbs/causality/01a_judge.ipynb #5e91b795
 EXACT = 2.**53   # whole numbers beyond this are no float64s
@@ -282,21 +300,6 @@ def differences(
     return pd.Series(counts, index=names), found
 
 
-def _placed(own, wanted):
-    "Where labels stand among others: a slice if they begin alike."
-    if wanted is own or len(wanted) <= len(own) and own[:len(wanted)].equals(wanted): return slice(0, len(wanted))
-    return own.get_indexer(wanted)
-
-
-def _plane(c, name, rows, columns, shape):
-    "One feature of a cube on other axes, missing where it has no such row."
-    k = c.place.get(name, -1)
-    if k < 0 or not c.values[k].size: return np.full(shape, np.nan)
-    if isinstance(rows, slice) and isinstance(columns, slice): return c.values[k][rows, columns]
-    r, a = (np.arange(x.stop) if isinstance(x, slice) else x for x in (rows, columns))
-    return np.where((r >= 0)[:, None] & (a >= 0)[None], c.values[k][np.ix_(r, a)], np.nan)
-
-
 def _union(a, b): return a if a.equals(b) else a.append(b[~b.isin(a)])
 
 
@@ -328,7 +331,7 @@ def _one(stored, again, name, index, assets, at, mask, odd_rows, strict, told):
 def _scale_on(c, k, assets):
     if k < 0: return np.zeros(len(assets))
     at = c.assets.get_indexer(assets)
-    return np.where(at < 0, 0., c.scale[k][at]) if len(c.assets) else np.zeros(len(assets))
+    return np.where(at < 0, 0., c.scale_of(k)[at]) if len(c.assets) else np.zeros(len(assets))
 
 
 def _odd_rows(stored, again, index, assets, mask):
