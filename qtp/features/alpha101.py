@@ -26,6 +26,7 @@ from numba import njit
 
 from ..core.frames import check_aligned
 from . import liquidity, returns  # noqa: F401 (they declare the inputs `adv` and `simple_return`)
+from .frame import Frame, array_of, framed
 from .registry import feature
 from .rolling import enough, rolling_argmax, rolling_argmin, rolling_max, rolling_mean, rolling_min, rolling_product, rolling_rank, rolling_std, rolling_sum
 from .windows import ALONE, COV, DECAY, TOGETHER, over_assets, pairs, sums
@@ -79,14 +80,17 @@ def _rank(
 
 def _by_session(kernel, frame, *others):
     "A kernel of (assets, sessions) arrays, which looks across assets only, block by block on every core that numba may use."
-    arrays = [f.to_numpy().T for f in (frame, *others)]
+    arrays = [array_of(f).T for f in (frame, *others)]
     out = np.empty(arrays[0].shape)
     def fill(first): out[:, first:first + BLOCK] = kernel(*(np.array(a[:, first:first + BLOCK], order="C") for a in arrays))
     starts = range(0, out.shape[1], BLOCK)
     if out.size < ALONE: list(map(fill, starts))
     else:
         with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as pool: list(pool.map(fill, starts))
-    return pd.DataFrame(out.T, frame.index, frame.columns, copy=False)
+    return _framed(out.T, frame)
+
+
+def _framed(values, like): return framed(values, like.index, like.columns, Frame if isinstance(like, Frame) else pd.DataFrame)
 
 # %% ../../nbs/features/14_alpha101.ipynb #3a2c0580
 @njit(cache=True, nogil=True)
@@ -160,8 +164,8 @@ def _adv(close, volume, d): return rolling_mean(close * volume, d)
 
 
 def _over(kernel, frames, d, *parameters):
-    values = over_assets(kernel, [f.to_numpy().T for f in frames], d, float(enough(d)), *parameters)
-    return pd.DataFrame(values.T, frames[0].index, frames[0].columns, copy=False)
+    values = over_assets(kernel, [array_of(f).T for f in frames], d, float(enough(d)), *parameters)
+    return _framed(values.T, frames[0])
 
 
 @njit(cache=True, nogil=True)
@@ -184,20 +188,23 @@ def _related(x, y, out, d, least, kind):
 # %% ../../nbs/features/14_alpha101.ipynb #86434e1a
 def _less(a, b):
     "`a < b`: 1 or 0; NaN where a side is missing."
-    gap = b - a
-    return (gap > 0).astype(np.float64).where(gap.notna())
+    return _truth(b - a, np.greater)
 
 
 def _at_most(a, b):
     "`(a < b) || (a == b)`: 1 or 0; NaN where a side is missing."
-    gap = b - a
-    return (gap >= 0).astype(np.float64).where(gap.notna())
+    return _truth(b - a, np.greater_equal)
+
+
+def _truth(gap, holds):
+    x = array_of(gap).T
+    return _framed(np.where(np.isnan(x), np.nan, holds(x, 0)).T, gap)
 
 
 def _choose(condition, yes, no):
     "`condition ? yes : no`; NaN where the condition is not known."
     c = condition.to_numpy()
-    return pd.DataFrame(np.where(c == 1, yes, np.where(c == 0, no, np.nan)), condition.index, condition.columns, copy=False)
+    return _framed(np.where(c == 1, yes, np.where(c == 0, no, np.nan)), condition)
 
 
 def _ratio(a, b): return a / b.where(b != 0)
