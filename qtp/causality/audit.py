@@ -152,7 +152,10 @@ def _bars_in(a, w):
     if members is not None and w.fields is None:
         late = pd.DataFrame(mask, a.lay.clock, a.lay.assets).reindex(index=members.index, columns=members.columns, fill_value=False)
         members = members.where(~late, np.random.default_rng(w.seed).random(members.shape) < .5)
-    return shocked(a.bars, mask, w.kind, w.seed, w.size, w.fields, a.lay), members
+    bars = shocked(a.bars, mask, w.kind, w.seed, w.size, w.fields, a.lay)
+    same = w.kind in ("shuffle", "holes") and bars.equals(a.bars)   # nothing was moved, so nothing would be asked
+    if same: bars = shocked(a.bars, mask, "noise", w.seed, w.size, w.fields, a.lay)
+    return bars, members
 
 
 OUTSIDE = ("captured", "files", "sources")   # layers whose worlds hide something else than bars
@@ -299,7 +302,7 @@ class _other_seeds:
     def __enter__(self):
         import random
         state, rng, r = np.random.RandomState, np.random.default_rng, random.Random
-        swaps = {rng: lambda seed=None: rng(_moved_seed(seed)), state: lambda seed=None: state(_moved_seed(seed)), r: lambda seed=None: r(_moved_seed(seed))}
+        swaps = {rng: lambda seed=None: rng(_moved_seed(seed)), state: _reseeded(state), r: _reseeded(r)}
         places = [(np.random, "default_rng"), (np.random, "RandomState"), (random, "Random")]
         self.done = [(o, n, getattr(o, n)) for o, n in places]
         for o, n, old in self.done: setattr(o, n, swaps[old])
@@ -311,6 +314,17 @@ class _other_seeds:
     def __exit__(self, *_):
         for o, n, old in (*self.done, *self.seeds): setattr(o, n, old)
         for k, v in self.named: self.space[k] = v
+
+
+class _Like(type):
+    "Instances of the class that a class was made from count as its own."
+
+    def __instancecheck__(cls, x): return isinstance(x, cls.__mro__[1])
+
+
+def _reseeded(kind):
+    "The same generator of random numbers, begun from another seed."
+    return _Like(kind.__name__, (kind,), {"__new__": lambda cls, seed=None: kind.__new__(kind, _moved_seed(seed)) if seed is None else kind(_moved_seed(seed))})
 
 
 def _moved_seed(seed):
@@ -847,11 +861,10 @@ def _blame(a, s, p, one, two, off):
 
 def _promises(a):
     "Older history is changed: what lies beyond the lookback may not matter. Assets that are no members any more are changed: a cross-section may not notice."
-    finite = _by_lookback([s for s in a.target.specs if s.lookback is not None])
     p = a.n // 3
+    finite = _by_lookback([s for s in a.target.specs if s.lookback is not None and p + s.lookback < a.n])
     mask = np.repeat((np.arange(a.n) <= p)[:, None], len(a.lay.assets), axis=1)
     for deep, some in finite.items() if not a.target.windows else {max(finite): sum(finite.values(), [])}.items() if finite else ():
-        if p + deep >= a.n: continue
         free = np.repeat((np.arange(a.n) >= p + deep)[:, None], len(a.lay.assets), axis=1)
         _probe_memory(a, World("memory", "noise", _all(a, p), a.lot(), mask=mask, free=free), some)
     if a.members is None: return
@@ -930,17 +943,20 @@ FEATURES = 8   # features whose reach is measured
 CELLS = 3      # values of each whose reach is measured
 
 
+def _candidates(a, name, layers):
+    "Findings whose reach is worth measuring: of a world that ended, the value nearest to the cut, then the earliest one, then others."
+    mine = sorted((f for f in a.found if f.feature == name and f.world.layer in layers), key=lambda f: (f.world.layer != "truncation", f.first[0]))
+    middle = len(mine) // 2
+    return [(mine[0], mine[0].last), (mine[0], mine[0].first), *((f, f.last) for f in [*mine[middle:], *mine[1:middle]])]
+
+
 def _reaches(a):
     "Bars ahead by feature and (stamp, asset)."
     out, layers = {}, ("truncation", "window", "shock", "staggered", "comb", *OUTSIDE)
-    for name in list(dict.fromkeys(f.feature for f in a.found if f.world.layer in layers))[:FEATURES]:
-        mine = sorted((f for f in a.found if f.feature == name and f.world.layer in layers), key=lambda f: (f.world.layer != "truncation", f.first[0]))
-        tried = [(mine[0], mine[0].last), (mine[0], mine[0].first), *((f, f.last) for f in mine[len(mine) // 2:]), *((f, f.last) for f in mine[1:len(mine) // 2])]
-        for f, cell in tried:
-            key = (name, cell[0], cell[1])
-            if key in out: continue
-            if sum(k[0] == name for k in out) >= CELLS or a.calls >= a.limit * MORE: break
-            out[key] = _ahead(a, f, cell)
+    for k in range(CELLS):
+        for name in list(dict.fromkeys(f.feature for f in a.found if f.world.layer in layers))[:FEATURES]:
+            tried = [(f, cell) for f, cell in _candidates(a, name, layers) if (name, cell[0], cell[1]) not in out]
+            if tried and sum(x[0] == name for x in out) <= k and a.calls < a.limit * MORE: out[name, tried[0][1][0], tried[0][1][1]] = _ahead(a, *tried[0])
     return {k: v for k, v in out.items() if not _cut_short(a, k, v, out)}
 
 
@@ -1036,7 +1052,7 @@ def _run_declared(a, budget, late, n_samples):
     a.kept["exhaustive"] = budget == "exhaustive"
     promised = {s.label for s in a.target.specs if s.scope == "asset"}
     alone = _alone(a, promised)
-    share = {"quick": (1, 1, 2, 4), "standard": (2, 2, 4, 4)}.get(budget, (6, 4, 8, 20))
+    share = {"quick": (1, 1, 2, 4), "standard": (2, 2, 4, 3)}.get(budget, (6, 4, 8, 20))
     cuts = _ranked_cuts(a)
     points = _points(a, n_samples, everything=budget == "exhaustive")
     _window(a, points, alone, cuts[:share[3]] if budget != "exhaustive" else range(a.n - 1))
