@@ -17,7 +17,9 @@ __all__ = ['FORGOTTEN', 'BLOCK', 'DECIMALS', 'LARGEST', 'vwap_proxy', 'alpha001'
            'alpha089', 'alpha090', 'alpha091', 'alpha093', 'alpha097', 'alpha100']
 
 # %% ../../nbs/features/14_alpha101.ipynb #9b3c6148
+import operator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, wraps
 
 import numba
 import numpy as np
@@ -26,10 +28,68 @@ from numba import njit
 
 from ..core.frames import check_aligned
 from . import liquidity, returns  # noqa: F401 (they declare the inputs `adv` and `simple_return`)
-from .frame import Frame, array_of, framed
+from .frame import Frame, array_of, framed, tail
 from .registry import feature
 from .rolling import enough, rolling_argmax, rolling_argmin, rolling_max, rolling_mean, rolling_min, rolling_product, rolling_rank, rolling_std, rolling_sum
 from .windows import ALONE, COV, DECAY, TOGETHER, over_assets, pairs, sums
+
+# %% ../../nbs/features/14_alpha101.ipynb #06dd14f7
+class _Late:
+    "An expression of frames, computed for as many last rows as what is made of it needs."
+
+    def __init__(self, ends, work, parts, more=0): self.ends, self.work, self.parts, self.more, self.known = ends, work, parts, more, {}
+
+    def rows(self, k):
+        "The last rows of its frame; all there are where there are fewer."
+        index = self.ends(k)
+        if len(index) not in self.known:
+            parts = [p.rows(len(index) + self.more) if isinstance(p, _Late) else p for p in self.parts]
+            self.known[len(index)] = tail(self.work(*parts), index)
+        return self.known[len(index)]
+
+    def __array_ufunc__(self, ufunc, method, *inputs): return _Late(self.ends, ufunc, inputs)
+
+    def __neg__(self): return _Late(self.ends, operator.neg, (self,))
+
+    def __abs__(self): return _Late(self.ends, operator.abs, (self,))
+
+    def where(self, condition): return _Late(self.ends, lambda x, c: x.where(c), (self, condition))
+
+    for _name in ("add", "sub", "mul", "truediv", "pow", "lt", "le", "gt", "ge"):
+        locals()[f"__{_name}__"] = lambda a, b, work=getattr(operator, _name): _Late(a.ends, work, (a, b))
+        locals()[f"__r{_name}__"] = lambda b, a, work=getattr(operator, _name): _Late(b.ends, work, (a, b))
+    del _name
+
+
+def _ends(index):
+    "The last sessions, one object for all frames of as many."
+    @lru_cache(None)
+    def last(k): return index[len(index) - k:]
+    return lambda k: last(min(k, len(index)))
+
+
+def _last_of(
+    function,   # of an alpha
+    rows,       # last rows that are wanted
+    inputs,     # its frames
+):              # (rows, assets) what the function gives there
+    "Last rows of an alpha, each part of its formula computed for the rows that it takes part in."
+    ends = _ends(inputs[0].index)
+    return function(*(_Late(ends, lambda x=x: x, ()) for x in inputs)).rows(rows)
+
+
+def _reads(more):
+    "An operator that reads so many rows before its own, of expressions as of frames."
+    def lift(work):
+        @wraps(work)
+        def lifted(*args):
+            of = next((a.ends for a in args if isinstance(a, _Late)), None)
+            return work(*args) if of is None else _Late(of, work, args, more(args[-1]))
+        return lifted
+    return lift
+
+
+_row, _window, _shift = _reads(lambda last: 0), _reads(lambda d: d - 1), _reads(lambda d: d)
 
 # %% ../../nbs/features/14_alpha101.ipynb #20649bc3
 FORGOTTEN = 20   # lowest bits of a value that its rank ignores: 2 ** -32 of its size, about 2e-10
@@ -70,6 +130,7 @@ def _ranked(x, members):
     return _percentiles(keys, low)
 
 
+@_row
 def _rank(
     frame: pd.DataFrame,    # (sessions, assets) values; NaN stays NaN
     members: pd.DataFrame,  # (sessions, assets) True where an asset is eligible
@@ -123,6 +184,7 @@ def _demeaned(x, group, members):
     return out
 
 
+@_row
 def _scale(
     frame: pd.DataFrame,    # (sessions, assets) values
     members: pd.DataFrame,  # (sessions, assets) True where an asset is eligible
@@ -131,6 +193,7 @@ def _scale(
     return _by_session(_scaled, frame, members)
 
 
+@_row
 def _neutralise(
     frame: pd.DataFrame,    # (sessions, assets) values
     group: pd.DataFrame,    # (sessions, assets) code of the group; NaN where unknown
@@ -147,19 +210,59 @@ def _neutralise(
 DECIMALS = 10   # kept of correlations, covariances and decaying means, so that equals stay equal
 
 
+@_shift
 def _delay(x, d): return x.shift(d)
+
+
+@_shift
 def _delta(x, d): return x - x.shift(d)
+
+
+@_window
 def _sum(x, d): return rolling_sum(x, d)
+
+
+@_window
 def _product(x, d): return rolling_product(x, d)
+
+
+@_window
 def _stddev(x, d): return rolling_std(x, d)
+
+
+@_window
 def _ts_min(x, d): return rolling_min(x, d)
+
+
+@_window
 def _ts_max(x, d): return rolling_max(x, d)
+
+
+@_window
 def _ts_rank(x, d): return rolling_rank(x, d)
+
+
+@_window
 def _ts_argmax(x, d): return d - rolling_argmax(x, d)
+
+
+@_window
 def _ts_argmin(x, d): return d - rolling_argmin(x, d)
+
+
+@_window
 def _decay_linear(x, d): return _over(_decayed, [x], d)
+
+
+@_window
 def _covariance(x, y, d): return _over(_related, [x, y], d, COV)
+
+
+@_window
 def _correlation(x, y, d): return _over(_related, [x, y], d, TOGETHER)   # 0 where a side does not move
+
+
+@_window
 def _adv(close, volume, d): return rolling_mean(close * volume, d)
 
 
@@ -186,11 +289,13 @@ def _related(x, y, out, d, least, kind):
     _rounded(out)
 
 # %% ../../nbs/features/14_alpha101.ipynb #86434e1a
+@_row
 def _less(a, b):
     "`a < b`: 1 or 0; NaN where a side is missing."
     return _truth(b - a, np.greater)
 
 
+@_row
 def _at_most(a, b):
     "`(a < b) || (a == b)`: 1 or 0; NaN where a side is missing."
     return _truth(b - a, np.greater_equal)
@@ -201,16 +306,22 @@ def _truth(gap, holds):
     return _framed(np.where(np.isnan(x), np.nan, holds(x, 0)).T, gap)
 
 
+@_row
 def _choose(condition, yes, no):
     "`condition ? yes : no`; NaN where the condition is not known."
     c = condition.to_numpy()
     return _framed(np.where(c == 1, yes, np.where(c == 0, no, np.nan)), condition)
 
 
+@_row
 def _ratio(a, b): return a / b.where(b != 0)
+
+
+@_row
 def _log(x): return np.log(x.where(x > 0))
 
 
+@_row
 def _signedpower(x, a):
     "`SignedPower(x, a)`, NaN where no float32 holds it."
     with np.errstate(over="ignore"): out = np.sign(x) * x.abs() ** a
@@ -227,7 +338,7 @@ def vwap_proxy(
     return (high + low + close) / 3
 
 # %% ../../nbs/features/14_alpha101.ipynb #99985c6d
-@feature(family="alpha101", lookback=24, scope="cross_section")
+@feature(family="alpha101", lookback=24, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha001, rows, inputs))
 def alpha001(
     close,              # (sessions, assets) close, USD
     simple_return,      # (sessions, assets) simple return of one session
@@ -287,7 +398,7 @@ def alpha006(
     return -_correlation(open, volume, 10)
 
 
-@feature(family="alpha101", lookback=67)
+@feature(family="alpha101", lookback=67, last=lambda rows, *inputs: _last_of(alpha007, rows, inputs))
 def alpha007(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -415,7 +526,7 @@ def alpha018(
     return -_rank(_stddev(abs(body), 5) + body + _correlation(close, open, 10), members)
 
 
-@feature(family="alpha101", lookback=250, scope="cross_section")
+@feature(family="alpha101", lookback=250, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha019, rows, inputs))
 def alpha019(
     close,              # (sessions, assets) close, USD
     simple_return,      # (sessions, assets) simple return of one session
@@ -454,7 +565,7 @@ def alpha021(
     return _choose(_less(slow + spread, fast), -1, _choose(_less(fast, slow - spread), 1, _choose(_at_most(1, _ratio(volume, adv)), 1, -1)))
 
 
-@feature(family="alpha101", lookback=20, scope="cross_section")
+@feature(family="alpha101", lookback=20, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha022, rows, inputs))
 def alpha022(
     high,               # (sessions, assets) high, USD
     close,              # (sessions, assets) close, USD
@@ -465,7 +576,7 @@ def alpha022(
     return -(_delta(_correlation(high, volume, 5), 5) * _rank(_stddev(close, 20), members))
 
 
-@feature(family="alpha101", lookback=20)
+@feature(family="alpha101", lookback=20, last=lambda rows, *inputs: _last_of(alpha023, rows, inputs))
 def alpha023(
     high,               # (sessions, assets) high, USD
 ) -> pd.DataFrame:      # (sessions, assets) score; high is bought
@@ -473,7 +584,7 @@ def alpha023(
     return _choose(_less(_sum(high, 20) / 20, high), -_delta(high, 2), 0)
 
 
-@feature(family="alpha101", lookback=200)
+@feature(family="alpha101", lookback=200, last=lambda rows, *inputs: _last_of(alpha024, rows, inputs))
 def alpha024(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) score; high is bought
@@ -538,7 +649,7 @@ def alpha029(
     return _ts_min(_product(_rank(_rank(_scale(_log(loss), members), members), members), 1), 5) + _ts_rank(_delay(-simple_return, 6), 5)
 
 
-@feature(family="alpha101", lookback=20, scope="cross_section")
+@feature(family="alpha101", lookback=20, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha030, rows, inputs))
 def alpha030(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -553,7 +664,7 @@ def alpha030(
                   _sum(volume, 20))
 
 
-@feature(family="alpha101", lookback=20, scope="cross_section")
+@feature(family="alpha101", lookback=20, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha031, rows, inputs))
 def alpha031(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -565,7 +676,7 @@ def alpha031(
             + _rank(-_delta(close, 3), members) + np.sign(_scale(_correlation(adv, low, 12), members)))
 
 
-@feature(family="alpha101", lookback=235, scope="cross_section")
+@feature(family="alpha101", lookback=235, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha032, rows, inputs))
 def alpha032(
     close,              # (sessions, assets) close, USD
     vwap_proxy,         # (sessions, assets) typical price, for the VWAP, USD
@@ -595,7 +706,7 @@ def alpha034(
     return _rank(1 - _rank(_ratio(_stddev(simple_return, 2), _stddev(simple_return, 5)), members) + (1 - _rank(_delta(close, 1), members)), members)
 
 
-@feature(family="alpha101", lookback=32)
+@feature(family="alpha101", lookback=32, last=lambda rows, *inputs: _last_of(alpha035, rows, inputs))
 def alpha035(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -607,7 +718,7 @@ def alpha035(
     return _ts_rank(volume, 32) * (1 - _ts_rank(close + high - low, 16)) * (1 - _ts_rank(simple_return, 32))
 
 
-@feature(family="alpha101", lookback=200, scope="cross_section")
+@feature(family="alpha101", lookback=200, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha036, rows, inputs))
 def alpha036(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -626,7 +737,7 @@ def alpha036(
             + 0.6 * _rank((_sum(close, 200) / 200 - open) * body, members))
 
 
-@feature(family="alpha101", lookback=201, scope="cross_section")
+@feature(family="alpha101", lookback=201, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha037, rows, inputs))
 def alpha037(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -647,7 +758,7 @@ def alpha038(
     return -_rank(_ts_rank(close, 10), members) * _rank(_ratio(close, open), members)
 
 
-@feature(family="alpha101", lookback=250, scope="cross_section")
+@feature(family="alpha101", lookback=250, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha039, rows, inputs))
 def alpha039(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -689,7 +800,7 @@ def alpha042(
     return _ratio(_rank(vwap_proxy - close, members), _rank(vwap_proxy + close, members))
 
 
-@feature(family="alpha101", lookback=20)
+@feature(family="alpha101", lookback=20, last=lambda rows, *inputs: _last_of(alpha043, rows, inputs))
 def alpha043(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -709,7 +820,7 @@ def alpha044(
     return -_correlation(high, _rank(volume, members), 5)
 
 
-@feature(family="alpha101", lookback=25, scope="cross_section")
+@feature(family="alpha101", lookback=25, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha045, rows, inputs))
 def alpha045(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -719,7 +830,7 @@ def alpha045(
     return -(_rank(_sum(_delay(close, 5), 20) / 20, members) * _correlation(close, volume, 2) * _rank(_correlation(_sum(close, 5), _sum(close, 20), 2), members))
 
 
-@feature(family="alpha101", lookback=21)
+@feature(family="alpha101", lookback=21, last=lambda rows, *inputs: _last_of(alpha046, rows, inputs))
 def alpha046(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) score; high is bought
@@ -745,7 +856,7 @@ def alpha047(
             - _rank(vwap_proxy - _delay(vwap_proxy, 5), members))
 
 
-@feature(family="alpha101", lookback=21)
+@feature(family="alpha101", lookback=21, last=lambda rows, *inputs: _last_of(alpha049, rows, inputs))
 def alpha049(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) score; high is bought
@@ -764,7 +875,7 @@ def alpha050(
     return -_ts_max(_rank(_correlation(_rank(volume, members), _rank(vwap_proxy, members), 5), members), 5)
 
 
-@feature(family="alpha101", lookback=21)
+@feature(family="alpha101", lookback=21, last=lambda rows, *inputs: _last_of(alpha051, rows, inputs))
 def alpha051(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) score; high is bought
@@ -773,7 +884,7 @@ def alpha051(
     return _choose(_less((_delay(close, 20) - before) / 10 - (before - close) / 10, -0.05), 1, -(close - _delay(close, 1)))
 
 
-@feature(family="alpha101", lookback=240, scope="cross_section")
+@feature(family="alpha101", lookback=240, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha052, rows, inputs))
 def alpha052(
     low,                # (sessions, assets) low, USD
     volume,             # (sessions, assets) shares traded
@@ -831,7 +942,7 @@ def alpha056(
     return -(_rank(_ratio(_sum(simple_return, 10), _sum(_sum(simple_return, 2), 3)), members) * _rank(simple_return * (raw_close * shares), members))
 
 
-@feature(family="alpha101", lookback=31, scope="cross_section")
+@feature(family="alpha101", lookback=31, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha057, rows, inputs))
 def alpha057(
     close,              # (sessions, assets) close, USD
     vwap_proxy,         # (sessions, assets) typical price, for the VWAP, USD
@@ -853,7 +964,7 @@ def alpha060(
     return -(2 * _scale(_rank(_ratio(close - low - (high - close), high - low) * volume, members), members) - _scale(_rank(_ts_argmax(close, 10), members), members))
 
 # %% ../../nbs/features/14_alpha101.ipynb #41f20d4c
-@feature(family="alpha101", lookback=196, scope="cross_section")
+@feature(family="alpha101", lookback=196, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha061, rows, inputs))
 def alpha061(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -864,7 +975,7 @@ def alpha061(
     return _less(_rank(vwap_proxy - _ts_min(vwap_proxy, 16), members), _rank(_correlation(vwap_proxy, _adv(close, volume, 180), 17), members))
 
 
-@feature(family="alpha101", lookback=30, scope="cross_section")
+@feature(family="alpha101", lookback=30, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha062, rows, inputs))
 def alpha062(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -879,7 +990,7 @@ def alpha062(
                   _rank(_less(opens + opens, _rank((high + low) / 2, members) + _rank(high, members)), members))
 
 
-@feature(family="alpha101", lookback=146, scope="cross_section")
+@feature(family="alpha101", lookback=146, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha064, rows, inputs))
 def alpha064(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -896,7 +1007,7 @@ def alpha064(
                   _rank(_delta((high + low) / 2 * 0.178404 + vwap_proxy * (1 - 0.178404), 3), members))
 
 
-@feature(family="alpha101", lookback=72, scope="cross_section")
+@feature(family="alpha101", lookback=72, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha065, rows, inputs))
 def alpha065(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -924,7 +1035,7 @@ def alpha066(
              + _ts_rank(_decay_linear(_ratio(low * 0.96633 + low * (1 - 0.96633) - vwap_proxy, open - (high + low) / 2), 11), 6))
 
 
-@feature(family="alpha101", lookback=34, scope="cross_section")
+@feature(family="alpha101", lookback=34, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha068, rows, inputs))
 def alpha068(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -937,7 +1048,7 @@ def alpha068(
                   _rank(_delta(close * 0.518371 + low * (1 - 0.518371), 1), members))
 
 
-@feature(family="alpha101", lookback=225, scope="cross_section")
+@feature(family="alpha101", lookback=225, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha071, rows, inputs))
 def alpha071(
     open,               # (sessions, assets) open, USD
     low,                # (sessions, assets) low, USD
@@ -953,7 +1064,7 @@ def alpha071(
                       _ts_rank(_decay_linear(_rank(low + open - (vwap_proxy + vwap_proxy), members) ** 2, 16), 4))
 
 
-@feature(family="alpha101", lookback=56, scope="cross_section")
+@feature(family="alpha101", lookback=56, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha072, rows, inputs))
 def alpha072(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -969,7 +1080,7 @@ def alpha072(
                   _rank(_decay_linear(_correlation(_ts_rank(vwap_proxy, 3), _ts_rank(volume, 18), 6), 2), members))
 
 
-@feature(family="alpha101", lookback=20, scope="cross_section")
+@feature(family="alpha101", lookback=20, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha073, rows, inputs))
 def alpha073(
     open,               # (sessions, assets) open, USD
     low,                # (sessions, assets) low, USD
@@ -983,7 +1094,7 @@ def alpha073(
     return -np.maximum(_rank(_decay_linear(_delta(vwap_proxy, 4), 2), members), _ts_rank(_decay_linear(-_ratio(_delta(mix, 2), mix), 3), 16))
 
 
-@feature(family="alpha101", lookback=80, scope="cross_section")
+@feature(family="alpha101", lookback=80, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha074, rows, inputs))
 def alpha074(
     high,               # (sessions, assets) high, USD
     close,              # (sessions, assets) close, USD
@@ -996,7 +1107,7 @@ def alpha074(
                   _rank(_correlation(_rank(high * 0.0261661 + vwap_proxy * (1 - 0.0261661), members), _rank(volume, members), 11), members))
 
 
-@feature(family="alpha101", lookback=61, scope="cross_section")
+@feature(family="alpha101", lookback=61, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha075, rows, inputs))
 def alpha075(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1008,7 +1119,7 @@ def alpha075(
     return _less(_rank(_correlation(vwap_proxy, volume, 4), members), _rank(_correlation(_rank(low, members), _rank(_adv(close, volume, 50), members), 12), members))
 
 
-@feature(family="alpha101", lookback=46, scope="cross_section")
+@feature(family="alpha101", lookback=46, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha077, rows, inputs))
 def alpha077(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -1023,7 +1134,7 @@ def alpha077(
                       _rank(_decay_linear(_correlation(middle, _adv(close, volume, 40), 3), 5), members))
 
 
-@feature(family="alpha101", lookback=63, scope="cross_section")
+@feature(family="alpha101", lookback=63, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha078, rows, inputs))
 def alpha078(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1036,7 +1147,7 @@ def alpha078(
             ** _rank(_correlation(_rank(vwap_proxy, members), _rank(volume, members), 5), members))
 
 # %% ../../nbs/features/14_alpha101.ipynb #56852249
-@feature(family="alpha101", lookback=78, scope="cross_section")
+@feature(family="alpha101", lookback=78, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha081, rows, inputs))
 def alpha081(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1065,7 +1176,7 @@ def alpha083(
 LARGEST = 1e6   # beyond this alpha084 says nothing: a rank of 1/20 gets there when the price falls by 4.6 dollars in four sessions
 
 
-@feature(family="alpha101", lookback=34)
+@feature(family="alpha101", lookback=34, last=lambda rows, *inputs: _last_of(alpha084, rows, inputs))
 def alpha084(
     close,              # (sessions, assets) close, USD
     vwap_proxy,         # (sessions, assets) typical price, for the VWAP, USD
@@ -1078,7 +1189,7 @@ def alpha084(
     return out.where(out <= LARGEST)
 
 
-@feature(family="alpha101", lookback=38, scope="cross_section")
+@feature(family="alpha101", lookback=38, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha085, rows, inputs))
 def alpha085(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -1093,7 +1204,7 @@ def alpha085(
             ** _rank(_correlation(_ts_rank((high + low) / 2, 3), _ts_rank(volume, 10), 7), members))
 
 
-@feature(family="alpha101", lookback=38, scope="cross_section")
+@feature(family="alpha101", lookback=38, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha086, rows, inputs))
 def alpha086(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -1105,7 +1216,7 @@ def alpha086(
     return -_less(_ts_rank(_correlation(close, _sum(adv, 14), 6), 20), _rank(open + close - (vwap_proxy + open), members))
 
 
-@feature(family="alpha101", lookback=92, scope="cross_section")
+@feature(family="alpha101", lookback=92, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha088, rows, inputs))
 def alpha088(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -1121,7 +1232,7 @@ def alpha088(
                       _ts_rank(_decay_linear(_correlation(_ts_rank(close, 8), _ts_rank(_adv(close, volume, 60), 20), 8), 6), 2))
 
 
-@feature(family="alpha101", lookback=46, scope="cross_section")
+@feature(family="alpha101", lookback=46, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha092, rows, inputs))
 def alpha092(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -1137,7 +1248,7 @@ def alpha092(
                       _ts_rank(_decay_linear(_correlation(_rank(low, members), _rank(_adv(close, volume, 30), members), 7), 6), 6))
 
 
-@feature(family="alpha101", lookback=81, scope="cross_section")
+@feature(family="alpha101", lookback=81, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha094, rows, inputs))
 def alpha094(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1148,7 +1259,7 @@ def alpha094(
     return -_rank(vwap_proxy - _ts_min(vwap_proxy, 11), members) ** _ts_rank(_correlation(_ts_rank(vwap_proxy, 19), _ts_rank(_adv(close, volume, 60), 4), 18), 2)
 
 
-@feature(family="alpha101", lookback=79, scope="cross_section")
+@feature(family="alpha101", lookback=79, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha095, rows, inputs))
 def alpha095(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -1162,7 +1273,7 @@ def alpha095(
                  _ts_rank(_rank(_correlation(_sum((high + low) / 2, 19), _sum(_adv(close, volume, 40), 19), 12), members) ** 5, 11))
 
 
-@feature(family="alpha101", lookback=101, scope="cross_section")
+@feature(family="alpha101", lookback=101, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha096, rows, inputs))
 def alpha096(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1176,7 +1287,7 @@ def alpha096(
                        _ts_rank(_decay_linear(_ts_argmax(_correlation(_ts_rank(close, 7), _ts_rank(_adv(close, volume, 60), 4), 3), 12), 14), 13))
 
 
-@feature(family="alpha101", lookback=53, scope="cross_section")
+@feature(family="alpha101", lookback=53, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha098, rows, inputs))
 def alpha098(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -1191,7 +1302,7 @@ def alpha098(
             - _rank(_decay_linear(_ts_rank(_ts_argmin(_correlation(_rank(open, members), _rank(_adv(close, volume, 15), members), 20), 8), 6), 8), members))
 
 
-@feature(family="alpha101", lookback=85, scope="cross_section")
+@feature(family="alpha101", lookback=85, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha099, rows, inputs))
 def alpha099(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -1214,7 +1325,7 @@ def alpha101(
     return _ratio(close - open, high - low + 0.001)
 
 # %% ../../nbs/features/14_alpha101.ipynb #954403a0
-@feature(family="alpha101", lookback=252, scope="cross_section")
+@feature(family="alpha101", lookback=252, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha048, rows, inputs))
 def alpha048(
     close,              # (sessions, assets) close, USD
     members,            # (sessions, assets) True where an asset is eligible
@@ -1239,7 +1350,7 @@ def alpha058(
     return -_ts_rank(_decay_linear(_correlation(_neutralise(vwap_proxy, sector, members), volume, 3), 7), 5)
 
 
-@feature(family="alpha101", lookback=26, scope="cross_section")
+@feature(family="alpha101", lookback=26, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha059, rows, inputs))
 def alpha059(
     volume,             # (sessions, assets) shares traded
     vwap_proxy,         # (sessions, assets) typical price, for the VWAP, USD
@@ -1250,7 +1361,7 @@ def alpha059(
     return -_ts_rank(_decay_linear(_correlation(_neutralise(vwap_proxy * 0.728317 + vwap_proxy * (1 - 0.728317), sector, members), volume, 4), 16), 8)
 
 
-@feature(family="alpha101", lookback=239, scope="cross_section")
+@feature(family="alpha101", lookback=239, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha063, rows, inputs))
 def alpha063(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -1293,7 +1404,7 @@ def alpha069(
             ** _ts_rank(_correlation(close * 0.490655 + vwap_proxy * (1 - 0.490655), adv, 4), 9))
 
 
-@feature(family="alpha101", lookback=82, scope="cross_section")
+@feature(family="alpha101", lookback=82, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha070, rows, inputs))
 def alpha070(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1305,7 +1416,7 @@ def alpha070(
     return -_rank(_delta(vwap_proxy, 1), members) ** _ts_rank(_correlation(_neutralise(close, sector, members), _adv(close, volume, 50), 17), 17)
 
 
-@feature(family="alpha101", lookback=140, scope="cross_section")
+@feature(family="alpha101", lookback=140, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha076, rows, inputs))
 def alpha076(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1321,7 +1432,7 @@ def alpha076(
                        _ts_rank(_decay_linear(_ts_rank(_correlation(_neutralise(low, sector, members), _adv(close, volume, 81), 8), 19), 17), 19))
 
 
-@feature(family="alpha101", lookback=171, scope="cross_section")
+@feature(family="alpha101", lookback=171, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha079, rows, inputs))
 def alpha079(
     open,               # (sessions, assets) open, USD
     close,              # (sessions, assets) close, USD
@@ -1353,7 +1464,7 @@ def alpha080(
             ** _ts_rank(_correlation(high, _adv(close, volume, 10), 5), 5))
 
 
-@feature(family="alpha101", lookback=34, scope="cross_section")
+@feature(family="alpha101", lookback=34, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha082, rows, inputs))
 def alpha082(
     open,               # (sessions, assets) open, USD
     volume,             # (sessions, assets) shares traded
@@ -1367,7 +1478,7 @@ def alpha082(
                        _ts_rank(_decay_linear(_correlation(_neutralise(volume, sector, members), open * 0.634196 + open * (1 - 0.634196), 17), 6), 13))
 
 
-@feature(family="alpha101", lookback=109, scope="cross_section")
+@feature(family="alpha101", lookback=109, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha087, rows, inputs))
 def alpha087(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1382,7 +1493,7 @@ def alpha087(
                        _ts_rank(_decay_linear(abs(_correlation(_neutralise(_adv(close, volume, 81), sector, members), close, 13)), 4), 14))
 
 
-@feature(family="alpha101", lookback=27, scope="cross_section")
+@feature(family="alpha101", lookback=27, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha089, rows, inputs))
 def alpha089(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1398,7 +1509,7 @@ def alpha089(
             - _ts_rank(_decay_linear(_delta(_neutralise(vwap_proxy, sector, members), 3), 10), 15))
 
 
-@feature(family="alpha101", lookback=46, scope="cross_section")
+@feature(family="alpha101", lookback=46, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha090, rows, inputs))
 def alpha090(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1410,7 +1521,7 @@ def alpha090(
     return -_rank(close - _ts_max(close, 4), members) ** _ts_rank(_correlation(_neutralise(_adv(close, volume, 40), sector, members), low, 5), 3)
 
 
-@feature(family="alpha101", lookback=34, scope="cross_section")
+@feature(family="alpha101", lookback=34, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha091, rows, inputs))
 def alpha091(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1425,7 +1536,7 @@ def alpha091(
              - _rank(_decay_linear(_correlation(vwap_proxy, _adv(close, volume, 30), 4), 2), members))
 
 
-@feature(family="alpha101", lookback=121, scope="cross_section")
+@feature(family="alpha101", lookback=121, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha093, rows, inputs))
 def alpha093(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -1440,7 +1551,7 @@ def alpha093(
                   _rank(_decay_linear(_delta(close * 0.524434 + vwap_proxy * (1 - 0.524434), 2), 16), members))
 
 
-@feature(family="alpha101", lookback=115, scope="cross_section")
+@feature(family="alpha101", lookback=115, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha097, rows, inputs))
 def alpha097(
     low,                # (sessions, assets) low, USD
     close,              # (sessions, assets) close, USD
@@ -1456,7 +1567,7 @@ def alpha097(
              - _ts_rank(_decay_linear(_ts_rank(_correlation(_ts_rank(low, 7), _ts_rank(_adv(close, volume, 60), 17), 4), 18), 15), 6))
 
 
-@feature(family="alpha101", lookback=30, scope="cross_section")
+@feature(family="alpha101", lookback=30, scope="cross_section", last=lambda rows, *inputs: _last_of(alpha100, rows, inputs))
 def alpha100(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
