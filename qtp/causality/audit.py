@@ -596,7 +596,7 @@ def _moved_files(a, kind, rng, hide, cut):
         return out
     return change
 
-
+# %% ../../nbs/causality/02_audit.ipynb #27e0f17a
 def _search(a):
     "What the pipeline reads beside what it is handed, looked for before it runs for the first time."
     from qtp.causality.captured import captured, holds_future

@@ -55,7 +55,7 @@ ADVICE = {     # layer -> how the value was computed again, and what to do
 }
 ADVICE |= {"staggered": ADVICE["shock"], "comb": ADVICE["shock"]}
 
-
+# %% ../../nbs/causality/01e_report.ipynb #17f6b20a
 @dataclass(frozen=True)
 class AuditReport:
     "What an audit found."
