@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ..core.errors import FeatureError, LookAheadError, ParameterError, QtpError, nearest
@@ -157,7 +157,7 @@ class FeatureSpec:
     basis: str = "forward"             # price basis of the inputs
     dtype: str = "float32"             # type in which the values are stored
 
-    @property
+    @cached_property
     def label(self) -> str:
         "Unique column name: name, parameter values, and the lag unless it is 1."
         parts = [self.name, *(str(v).lower() for v in self.params.values())]
