@@ -1,6 +1,7 @@
 """Captured data, tables with publication times, files and memories: what is found, what is perturbed, and that everything is put back."""
 import functools
 import importlib
+import sqlite3
 import sys
 import textwrap
 import threading
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qtp.causality.captured import WORLDS, captured, captured_worlds, hiding, holds_future, holds_sample, named, noting, put, readers, stamps_of, world_of
+from qtp.causality.captured import WORLDS, captured, captured_worlds, connections, hiding, holds_future, holds_sample, named, noting, put, readers, stamps_of, world_of
 from qtp.causality.process import close_servers, fresh, packed
 from qtp.causality.sources import AsOf, ended, handed, source_worlds
 from qtp.core.errors import DataError, LookAheadError
@@ -230,6 +231,42 @@ def test_a_table_that_was_scaled_over_all_rows():
     scaled = (CLOSE - CLOSE.mean()) / CLOSE.std(ddof=0)
     assert [(f["column"], f["rows"]) for f in holds_sample(named("scaled", scaled))] == [(a, 80) for a in "ABC"]
     for honest in (CLOSE, CLOSE.diff(), CLOSE - CLOSE.mean(), np.sign(CLOSE.diff())): assert not holds_sample(named("honest", honest))
+
+
+@pytest.mark.parametrize("make, what", [
+    (lambda c: (c - c.mean()) / c.std(), "mean 0"), (lambda c: c.rank(pct=True), "ranks"), (lambda c: -c.rank(), "ranks"), (lambda c: c - c.mean(), "mean 0 over"),
+    (lambda c: (c - c.min()) / (c.max() - c.min()), "least 0"), (lambda c: c / c.iloc[-1], "last row"), (lambda c: c / c.max(), "largest 1")])
+def test_a_statistic_of_the_bars_over_all_rows_is_told_from_others(make, what):
+    for table in (make(CLOSE), make(CLOSE).to_numpy()):
+        found = holds_sample(named("scaled", table, BARS), BARS)
+        assert len(found) == 3 and all(f["what"].startswith(what) and f["of"] == "value of close" for f in found)
+    strange = make(np.exp(pd.DataFrame(np.random.default_rng(9).normal(0, .1, (80, 3)), DAYS)).cumsum() + 5 * np.random.default_rng(8).random((80, 3)))
+    assert not [f for f in holds_sample(named("other", strange), BARS) if f["of"]]
+
+
+def test_honest_columns_are_no_statistics_of_all_rows():
+    rows = pd.DataFrame({"row": np.arange(80.), "share": np.arange(1, 81) / 80}, DAYS)
+    for honest in (CLOSE, CLOSE.pct_change(), CLOSE / CLOSE.iloc[0], CLOSE.rank(axis=1, pct=True), CLOSE.expanding().rank(), rows, CLOSE.rolling(20).mean(), BARS["open"]):
+        assert not holds_sample(named("honest", honest), BARS)
+
+
+def test_a_table_of_market_returns_is_compared_with_the_mean_of_the_assets():
+    for market in (CLOSE.mean(axis=1).pct_change(), CLOSE.pct_change().mean(axis=1)):
+        assert not holds_future(named("market", market), BARS)
+        found = holds_future(named("market", market.shift(-1)), BARS)
+        assert [(f["asset_id"], f["ahead"]) for f in found] == [("mean of the assets", 1)]
+
+
+def test_connections_and_open_files_are_named(tmp_path):
+    base, file, log = sqlite3.connect(":memory:"), (tmp_path / "a.txt"), open(tmp_path / "log.txt", "w")
+    file.write_text("x")
+    with open(file) as held:
+        def reads(bars): return base.execute("select 1"), held.read(), log.write("x")
+        assert [(path, kind) for path, kind, _ in connections(reads)] == [("closure base", "sqlite3.Connection"), ("closure held", "_io.TextIOWrapper")]
+        with readers(noting()) as paths: pd.read_sql("select 1 as one", base)
+        assert any(x is base for x in paths.given)
+    assert [path for path, *_ in connections(reads)][:1] == ["closure base"]
+    log.close()
 
 
 # Sources, by an oracle: what an honest loop over stamps would say.
