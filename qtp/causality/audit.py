@@ -765,7 +765,7 @@ def _columns(a):
 def _stackable(a):
     return a.lay.kind == "wide" and all(d == np.float64 for d in a.bars.dtypes) and all(len(at) == len(a.lay.assets) for _, at, _ in a.lay.fields)
 
-
+# %% ../../nbs/causality/02_audit.ipynb #5bae0f4b
 def _window(a, points, alone, cuts):
     "Points of asset-scoped features, many a call; whole rows of the others."
     finite = [s for s in a.target.specs if s.lookback is not None and s.label in set(a.stored.names)]
@@ -1046,13 +1046,13 @@ def _exhaust(a, late, memory, alone):
     if late: _decision(a, late, max(a.n, 40), memory, alone)
     for w in _outside_worlds(a, True): _probe_outside(a, w)
 
-
+# %% ../../nbs/causality/02_audit.ipynb #0a582113
 def _run_declared(a, budget, late, n_samples):
     "All layers for declared features."
     a.kept["exhaustive"] = budget == "exhaustive"
     promised = {s.label for s in a.target.specs if s.scope == "asset"}
     alone = _alone(a, promised)
-    share = {"quick": (1, 1, 2, 4), "standard": (2, 2, 4, 3)}.get(budget, (6, 4, 8, 20))
+    share = {"quick": (1, 1, 2, 4), "standard": (2, 2, 4, 2)}.get(budget, (6, 4, 8, 20))
     cuts = _ranked_cuts(a)
     points = _points(a, n_samples, everything=budget == "exhaustive")
     _window(a, points, alone, cuts[:share[3]] if budget != "exhaustive" else range(a.n - 1))

@@ -133,13 +133,8 @@ class AuditReport:
                 "notes": list(self.notes), "cpu": float(self.coverage["cpu"].sum()), "power": {f"{r.active_on:g}": r.all_assets for r in self.power.itertuples()}}
 
     def __repr__(self): return _text(self)
-
     def _repr_html_(self): return _page(self)
-
     def plot(self, ax=None): return plot_audit(self, ax)
-
-
-def _number(x): return f"{x:.10g}" if isinstance(x, (int, float, np.number)) else repr(x)
 
 # %% ../../nbs/causality/01e_report.ipynb #94a340a7
 def _text(r):
@@ -150,6 +145,9 @@ def _text(r):
     if len(r.power): lines += ["", "chance to see a leak that reads the next bar:", _table(_power_plain(r))]
     if r.notes: lines += ["", *(f"- {n}" for n in r.notes)]
     return "\n".join(lines)
+
+
+def _number(x): return f"{x:.10g}" if isinstance(x, (int, float, np.number)) else repr(x)
 
 
 def _table(frame): return frame.to_string(index=False)
