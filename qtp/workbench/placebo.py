@@ -117,7 +117,7 @@ WAIVER = "placebo: a market without predictability, audited by its outcome"
 def placebo_run(
     experiment: Experiment,  # parameters of every phase
     market: MarketData,      # one market
-) -> dict:                   # ic, t_ic, p_ic, holdout_ic, sharpe, sharpe_gross, active_t, p_active
+) -> dict:                   # one value for each of `OUTCOMES` but the seconds
     "What the road finds in one market, out of sample and before the holdout."
     s, bars, members = experiment.sections, market.bars, market.members
     features = _features(s, market)
@@ -126,9 +126,22 @@ def placebo_run(
     cut = holdout_split(bars.index, s["models"]["holdout"], spans)
     result = _trainer(s["models"], len(cut.development)).fit(features, labels, spans, members, sessions=cut.development)
     outside = result.predict(features.rows(cut.holdout), members)
-    later = ic_summary(rank_ic(outside.mean, labels.loc[outside.mean.index], s["models"]["min_assets"]), s["models"]["horizon"])
-    found = {"ic": result.overall["rank_ic"], "t_ic": result.overall["t_hac"], "p_ic": result.overall["p_hac"], "holdout_ic": later["mean"]}
+    later = rank_ic(outside.mean, labels.loc[outside.mean.index], s["models"]["min_assets"]).mean()
+    earned = ic_summary(spread(result.predictions.mean, labels), s["models"]["horizon"])
+    found = {"ic": result.overall["rank_ic"], "t_ic": result.overall["t_hac"], "p_ic": result.overall["p_hac"], "holdout_ic": later,
+             "spread": earned["mean"], "p_spread": earned["p_hac"], "holdout_spread": spread(outside.mean, labels).mean()}
     return {k: float(v) for k, v in (found | _traded(s, market, result.predictions.mean, cut.development[-1])).items()}
+
+
+def spread(
+    scores: pd.DataFrame,   # (decisions, assets) opinions
+    labels: pd.DataFrame,   # (sessions, assets) returns that followed
+) -> pd.Series:             # (decisions,) return of a dollar long and short, weighted by the rank of the score
+    "What the ranking earned: its weights are fixed by the scores, so without predictability its mean is exactly zero."
+    ranks = scores.rank(axis=1)
+    weights = ranks.sub(ranks.mean(axis=1), axis=0)
+    weights = weights.div(weights.abs().sum(axis=1).replace(0, np.nan) / 2, axis=0)
+    return (weights * labels.loc[scores.index]).sum(axis=1, min_count=1)
 
 
 def _features(s, market):
@@ -170,8 +183,8 @@ def _t(returns):
 # %% ../../nbs/workbench/06a_placebo.ipynb #04d09236
 NOMINAL = 0.05    # level of the tests whose rejections are counted
 SURE = 0.99       # level of the intervals on which the verdict rests; those shown are at 95 %
-MEASURES = {"ic": "p_ic", "holdout_ic": None, "sharpe": None, "sharpe_gross": None, "active_t": "p_active"}   # measure -> its p-value
-NULL = ("ic", "holdout_ic", "active_t")   # measures whose mean must be zero
+MEASURES = {"ic": "p_ic", "holdout_ic": None, "spread": "p_spread", "holdout_spread": None, "sharpe": None, "sharpe_gross": None, "active_t": "p_active"}   # measure -> its p-value
+NULL = {"simulated": ("spread", "holdout_spread", "active_t"), "permuted": ("ic", "holdout_ic", "spread", "holdout_spread", "active_t")}   # whose mean must be zero
 
 
 @dataclass(frozen=True)
@@ -200,8 +213,8 @@ class Placebo:
         out = []
         for k, p in MEASURES.items():
             row = self._row(k, p, SURE)
-            if k in NULL and not row["low"] <= 0 <= row["high"]:
-                out.append(f"{k}: its mean over {row['markets']} markets is {row['mean']:+.4f}, 99 % interval {row['low']:+.4f} to {row['high']:+.4f}, expected 0")
+            if k in NULL[self.kind] and not row["low"] <= 0 <= row["high"]:
+                out.append(f"{k}: its mean over {row['markets']} markets is {row['mean']:+.2g}, 99 % interval {row['low']:+.2g} to {row['high']:+.2g}, expected 0")
             if p and row["rejected_low"] > NOMINAL:
                 out.append(f"{k}: {row['rejected']:.1%} of {row['markets']} markets are significant, 99 % interval from {row['rejected_low']:.1%}, expected {NOMINAL:.0%}")
         return out
@@ -235,7 +248,7 @@ def _share_interval(k, n, level):
     return proportion_confint(k, n, 1 - level, "wilson") if n else (0.0, 1.0)
 
 # %% ../../nbs/workbench/06a_placebo.ipynb #ffebb549
-OUTCOMES = ("ic", "t_ic", "p_ic", "holdout_ic", "sharpe", "sharpe_gross", "active_t", "p_active", "seconds")   # what is kept of a market
+OUTCOMES = ("ic", "t_ic", "p_ic", "holdout_ic", "spread", "p_spread", "holdout_spread", "sharpe", "sharpe_gross", "active_t", "p_active", "seconds")   # what is kept of a market
 _STATE = {}   # of a worker process: what it was started with
 
 
