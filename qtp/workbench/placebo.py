@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'CARRIED', 'WAIVER', 'NOMINAL', 'SURE', 'MEASURES', 'NULL', 'OUTCOMES', 'permuted', 'placebo_market',
-           'placebo_run', 'Placebo', 'placebo']
+           'placebo_run', 'spread', 'Placebo', 'placebo']
 
 # %% ../../nbs/workbench/06a_placebo.ipynb #8b851d40
 import os
