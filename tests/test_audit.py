@@ -1,4 +1,6 @@
 "The audit, on functions that look ahead and on honest ones that look alike: every one at the exhaustive budget, on bars with gaps, late listings and delistings."
+import sqlite3
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -329,6 +331,46 @@ def test_finding_can_be_seen_again():
 def test_power_counts_cuts():
     power = audit(HONEST["momentum"][0], BARS, budget="exhaustive").power
     assert (power["all_assets"] > .99).all() and power["sessions_cut"].iloc[0] >= N - 1
+
+
+# What is captured may hold the future in its content, where no later row shows it.
+
+CLOSE = BARS["close"]
+SCALED, RANKS = (CLOSE - CLOSE.mean()) / CLOSE.std(), CLOSE.rank(pct=True).to_numpy()
+STRANGE = pd.DataFrame(np.random.default_rng(5).normal(size=(N, 1)), BARS.index, ["shocks"])
+STRANGE = (STRANGE - STRANGE.mean()) / STRANGE.std()
+FALLS = {t: float(v) for t, v in CLOSE.mean(axis=1).pct_change().shift(-1).items() if v < 0}
+MEMORY = sqlite3.connect(":memory:", check_same_thread=False)
+
+
+def reads_scaled(bars): return SCALED.reindex(bars.index)
+def reads_ranks(bars): return pd.DataFrame(RANKS[:len(bars)], bars.index, CLOSE.columns)
+def reads_strange(bars): return bars["close"].pct_change().mul(STRANGE["shocks"].reindex(bars.index), axis=0)
+def names_scaled(bars): return bars["close"] * len(SCALED.columns)
+def avoids_falls(bars): return bars["close"].pct_change(5).mul(pd.Series([float(t not in FALLS) for t in bars.index], bars.index), axis=0)
+def asks_memory(bars): return bars["close"] * MEMORY.execute("select 2").fetchone()[0]
+
+
+@pytest.mark.parametrize("budget", ["quick", "standard"])
+@pytest.mark.parametrize("function, verdict", [(reads_scaled, "leak"), (reads_ranks, "leak"), (avoids_falls, "leak"), (reads_strange, "inconclusive"), (names_scaled, "clean"),
+                                               (asks_memory, "inconclusive")])
+def test_content_of_captured_tables(function, verdict, budget):
+    report = audit(function, BARS, budget=budget)
+    assert report.verdict == verdict, report.reason
+    if function is avoids_falls: assert set(report.violations["ahead"].dropna()) == {1}
+    if function is reads_ranks: assert report.violations["note"].str.contains("ranks over all rows, of the value of close").any()
+
+
+def test_stamps_without_a_zone_are_those_of_the_bars():
+    report = audit(lambda b: b["close"].rolling(3).mean().tz_localize(None), BARS, budget="quick")
+    assert report.passed and any("without a zone" in n for n in report.notes)
+    assert audit(lambda b: b["close"].shift(-1).tz_localize(None), BARS, budget="quick").verdict == "leak"
+
+
+def suspected(bars, late=CLOSE.shift(-1) * 0): return bars["close"] + late.reindex(bars.index).fillna(0)
+
+
+def test_what_lint_sees_in_a_clean_function_is_noted(): assert any("lint sees" in n and "shift(-1)" in n for n in audit(suspected, BARS, budget="quick").notes)
 
 
 def test_not_deterministic_is_no_leak():

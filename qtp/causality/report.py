@@ -16,7 +16,7 @@ import pandas as pd
 from ..core.errors import LookAheadError
 
 # %% ../../nbs/causality/01e_report.ipynb #d1c41030
-SHARES = (.1, .01, .001)   # shares of the sessions on which a leak acts, in the power table
+SHARES = (.1, .05, .01, .001)   # shares of the sessions on which a leak acts, in the power table
 
 
 def power_table(
@@ -62,7 +62,7 @@ class AuditReport:
     verdict: str              # "clean", "leak" or "inconclusive"
     reason: str               # one sentence
     violations: pd.DataFrame  # a row a finding, earliest first: where, stored, recomputed, `ahead` bars, layer, how to see it again
-    coverage: pd.DataFrame    # a row a layer and feature: calls, distinct cuts, points (asset, instant), finite values compared, CPU, error
+    coverage: pd.DataFrame    # a row a layer and feature: calls (on the row of each feature: not to be added up), cuts, points (asset, instant), finite values compared, CPU, error
     first: pd.Timestamp       # first stamp of the bars
     last: pd.Timestamp        # last stamp of the bars
     seed: int = 0             # of the cuts and shocks
