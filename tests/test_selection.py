@@ -101,7 +101,7 @@ def test_every_set_can_be_computed(name):
 
 def run_phase(**given):
     defaults = dict(run_dir="", features=[], families=[], feature_set="auto", modules=[], on_error="raise", normalise="rank", rolling_window=5, train_fraction=.25, ic_horizon=5,
-                    horizons=[1, 5], regime_window=60, stress_sessions=0, stress_assets=20, min_assets=5, n_samples=100, budget="quick", seed=1)
+                    horizons=[1, 5], regime_window=60, stress_sessions=0, stress_assets=20, min_assets=5, n_samples=100, budget="quick", waive="", seed=1)
     return phase_4.run(**defaults | given)
 
 
