@@ -521,7 +521,7 @@ def cci(
 
 def _population_std(close, window):
     n = rolling_sum(close.notna().astype(float), window, 1)
-    return rolling_std(close, window) * np.sqrt((n - 1) / n)
+    return rolling_std(close, window) * np.sqrt((n - 1) / n.where(n > 0))
 
 
 @feature(family="technical", lookback=lambda window: window, minimum={"window": 2})
