@@ -245,7 +245,7 @@ def _judged(a, w, d, only=None, raw=False):
 def _answers(a, w, d, only, raw):
     "Whether a small difference follows the future that caused it."
     a.doubts[d.feature] = a.doubts.get(d.feature, 0) + 1
-    if a.doubts[d.feature] > LOOKS: return False
+    if a.doubts[d.feature] > (LOOKS if a.limit >= 60 else 1): return False
     base = w if w.kind in ("noise", "small", "large", "crash") else replace(w, kind="noise", seed=a.lot())
     for size in AMPLIFY:
         if a.spent(): return False
@@ -258,11 +258,14 @@ def _answers(a, w, d, only, raw):
 
 def _difference(a, w, name, only=None, raw=False):
     "Where one feature differs in a world; None if nowhere, or if it cannot be computed."
+    begin = time.process_time()
     try: again = _answer(a, w, only, raw)
     except Exception as error:
         a.seen.append((w.layer, "", 1, (), 0, 0, 0., f"{type(error).__name__}: {error}"[:300]))
         return None
-    return next(iter(differences(a.stored, again, _known(a, w), [name], types=w.kind == "end")[1]), None)
+    out = next(iter(differences(a.stored, again, _known(a, w), [name], types=w.kind == "end")[1]), None)
+    a.seen.append(("second look", "", 1, (), 0, 0, time.process_time() - begin, ""))
+    return out
 
 
 def _finding(a, w, d, small):
@@ -611,8 +614,10 @@ def _moved_files(a, kind, rng, hide, cut):
     from qtp.causality.captured import hidden_rows, named
     def change(table, path):
         out = hide(table, path)
-        for column, k in a.kept["early files"].get(path, ()):
-            c = named(path, table, a.bars)
+        early, c = a.kept["early files"].get(path, ()), named(path, table, a.bars)
+        if kind == "removed" and early and c.stamps is not None and _early_throughout(c, early):
+            return hidden_rows(table, np.asarray(_later(a, c.stamps, early[0][1]) > hide.t), kind, rng)
+        for column, k in early:
             if c.stamps is None or kind == "removed": continue
             out = _with_column(out, hidden_rows(table, np.asarray(_later(a, c.stamps, k) > hide.t), kind, rng, c.axis), column)
         return out
@@ -1038,6 +1043,7 @@ def _ahead(a, f, cell):
         if p >= a.n - 1: return False
         if a.calls >= a.limit * MORE: raise RuntimeError("no calls are left")
         again = _answer(a, World(layer, kind, _all(a, p), 12345, table=f.world.table), only, raw)
+        a.seen.append(("reach", "", 1, (), 0, 0, 0., ""))
         one, two = (c.on(pd.Index([f.feature]), pd.DatetimeIndex([stamp]), pd.Index([asset]))[0, 0, 0] for c in (a.stored, again))
         if np.isnan(one) or np.isnan(two): return np.isnan(one) != np.isnan(two) or (np.isnan(one) and not again.rows_on(pd.DatetimeIndex([stamp]), pd.Index([asset]))[0, 0]
                                                                                      and a.stored.rows_on(pd.DatetimeIndex([stamp]), pd.Index([asset]))[0, 0])
@@ -1322,12 +1328,19 @@ def _violations(a, reach):
         for f in mine if len(mine) <= MOST else [*mine[:MOST // 2], *mine[-MOST // 2:]]:
             for cell in dict.fromkeys((f.first, f.last)):
                 ahead = 0 if layer in ("decision", "scope", "memory", "stored") else reach.get((name, cell[0], cell[1]), known[0] if known and len(set(known)) == 1 else pd.NA)
+                ahead = _at_least(a, f, cell, ahead)
                 line = lines.get(None, lines.get(str(name).removesuffix(" normalised"), "")) if layer not in ("scope", "memory", "stored") else ""
                 rows.append((cell[0], cell[1], name, cell[2], cell[3], ahead, layer, a.lay.clock[cell[4]], f.cells, _reproduce(a, f, cell), line, f.note))
     out = pd.DataFrame(rows, columns=COLUMNS).astype({"ahead": "Int64"})
     if not len(out): return out
     out = out.assign(_order=out["layer"].map(order.index)).sort_values(["timestamp", "_order"], kind="stable").drop(columns="_order")
     return out.drop_duplicates(["timestamp", "asset_id", "feature", "layer"]).reset_index(drop=True)
+
+
+def _at_least(a, f, cell, ahead):
+    "Bars ahead that a value needs, at least as many as lie between it and the cut of a world in which it moved."
+    if pd.isna(ahead) or not f.world.common or f.world.layer not in ("truncation", "shock"): return ahead
+    return max(int(ahead), int(f.world.cuts[0]) + 1 - int(min(due(pd.DatetimeIndex([cell[0]]), a.lay.clock)[0], a.n - 1)))
 
 
 def _coverage(a):
