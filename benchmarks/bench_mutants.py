@@ -58,7 +58,7 @@ def specs(bars, small):
     "Every registered feature once with its defaults, and the further parameter sets of the set `all`."
     load_families()
     if small: return parse_specs(FEW)
-    found = {s.label: s for s in parse_specs([*REGISTRY, *named_set("all", bars.columns.unique(0))])}
+    found = {s.label: s for items in (list(REGISTRY), named_set("all", bars.columns.unique(0))) for s in parse_specs(items)}
     have = {*bars.columns.unique(0), "members"}
     return [s for s in found.values() if leaves(s.name, have) <= have]
 
