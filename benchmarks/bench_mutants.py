@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from qtp.causality.mutants import MUTATIONS, mutation_score
-from qtp.features.graph import leaves
+from qtp.features.graph import fields_of, leaves
 from qtp.features.registry import REGISTRY, load_families, parse_specs
 from qtp.features.sets import named_set
 from qtp.workbench.console import show_table
@@ -50,7 +50,7 @@ def _show(bar, done, of, text):
 
 def panel(seed):
     market = placebo_market(load_experiment({"data": PANEL}), seed)
-    sector = pd.concat({"sector": market.sectors.reindex(columns=market.bars["close"].columns)}, axis=1, names=market.bars.columns.names)
+    sector = pd.concat({"sector": fields_of(market)["sector"]}, axis=1, names=market.bars.columns.names)
     return pd.concat([market.bars, sector], axis=1).sort_index(axis=1), market.members
 
 
