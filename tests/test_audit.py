@@ -1,5 +1,6 @@
 "The audit, on functions that look ahead and on honest ones that look alike: every one at the exhaustive budget, on bars with gaps, late listings and delistings."
 import sqlite3
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from qtp.causality.audit import assert_causal, audit
 from qtp.causality.worlds import layout, shocked, truncated
 from qtp.core.errors import DataError, LookAheadError
+from qtp.features.registry import parse_specs
 
 N, ASSETS = 110, list("ABCDE")
 
@@ -33,6 +35,16 @@ BARS = make_bars()
 LONG = BARS.stack("asset_id", future_stack=True).dropna(how="all").reset_index()
 SINGLE = BARS.xs("B", axis=1, level=1)
 MONTHS = lambda b: b.index.year * 12 + b.index.month
+
+
+LONGER = make_bars(400)
+
+
+def spec(label, function, lookback, scope="asset"): return SimpleNamespace(label=label, function=function, lookback=lookback, scope=scope)
+
+
+def engine(specs, bars, members):
+    return {s.label: s.function(bars) for s in specs}
 
 
 def returns(b): return b["close"].pct_change(fill_method=None)
@@ -331,6 +343,31 @@ def test_finding_can_be_seen_again():
 def test_power_counts_cuts():
     power = audit(HONEST["momentum"][0], BARS, budget="exhaustive").power
     assert (power["all_assets"] > .99).all() and power["sessions_cut"].iloc[0] >= N - 1
+
+
+def test_rare_leaks_of_cross_sections_are_asked_at_many_sessions():
+    rank = spec("rank", lambda b: b["close"].pct_change(5, fill_method=None).rank(axis=1, pct=True), 6, "cross_section")
+    rare = lambda b: rank.function(b) + b["close"].pct_change(fill_method=None).shift(-1).mul(pd.Series(b.index.dayofyear % 20 == 0, b.index).astype(float), axis=0).fillna(0)
+    honest = audit([rank], LONGER, materialize=engine)
+    assert honest.passed and "comb" in honest.layers
+    power = honest.power.set_index("active_on")["all_assets"]
+    assert power[.05] > .95 and power[.01] < .9
+    assert audit([spec("rare", rare, 6, "cross_section")], LONGER, materialize=engine).verdict == "leak"
+
+
+def test_declared_features_are_computed_again_in_a_fresh_process():
+    report = audit(parse_specs(["log_return", {"momentum_rank": {"window": 20}}]), make_bars(200))
+    assert report.passed and report.coverage.set_index("layer").loc["state", "values"].sum() > 0
+    own = audit([spec("level", lambda b: b["close"] * 2, 1)], BARS, materialize=engine)
+    assert any(n.startswith("state: not checked") for n in own.notes)
+
+
+@pytest.mark.parametrize("budget", ["quick", "standard"])
+def test_every_feature_with_values_is_compared(budget):
+    late = lambda b: b["close"].where(pd.Series(np.arange(len(b)) >= 100, b.index), axis=0)
+    specs = [spec(f"m{k}", lambda b, k=k: b["close"].rolling(k).mean(), k) for k in range(2, 60)] + [spec("late", late, None)]
+    report = audit(specs, BARS, budget=budget, materialize=engine)
+    assert report.passed, report.reason
 
 
 # What is captured may hold the future in its content, where no later row shows it.
