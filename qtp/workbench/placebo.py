@@ -86,6 +86,10 @@ def _rebuilt(bars, prices):
     return pd.concat(parts, axis=1, names=bars.columns.names)
 
 # %% ../../nbs/workbench/06a_placebo.ipynb #e1709c42
+def _check_kind(kind):
+    if kind not in KINDS: raise ParameterError(f"kind: found {kind!r}, expected one of {KINDS}. {nearest(str(kind), KINDS)}")
+
+
 def placebo_market(
     experiment: Experiment,            # whose data section says how large a simulated market is
     seed: int,                         # of this market
@@ -97,7 +101,7 @@ def placebo_market(
 
     Raises `ParameterError` for another kind, or a simulated placebo of an experiment that does not simulate.
     """
-    if kind not in KINDS: raise ParameterError(f"kind: found {kind!r}, expected one of {KINDS}. {nearest(str(kind), KINDS)}")
+    _check_kind(kind)
     if kind == "permuted": return replace(real, bars=permuted(real.bars, np.random.default_rng(seed), block))
     data = experiment.sections["data"]
     if data["provider"] != "simulated":
@@ -268,6 +272,7 @@ def placebo(
     Raises `ParameterError` for fewer than two markets or another kind, `DataError` for a permutation without bars, `RunError` if a market fails.
     """
     if n < 2: raise ParameterError(f"n: found {n}, expected at least 2 markets; some hundred say something.")
+    _check_kind(kind)
     here = here or settings()
     real = _real(experiment, here) if kind == "permuted" else None
     folder = Path(folder or here.reports_dir / "placebo" / f"{experiment.name}-{_key(experiment, kind, block)}")
