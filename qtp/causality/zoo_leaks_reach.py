@@ -188,7 +188,11 @@ def write_tables(
 def _folder(): return FOLDER if (FOLDER / "close.npy").exists() else write_tables(PRICES, FOLDER)
 
 
-def stored(name): return pd.read_parquet(_folder() / name).set_index("timestamp")
+def stored(
+    name,   # file of the zoo's folder
+):          # the table by `timestamp`
+    "A table that the zoo keeps on disk."
+    return pd.read_parquet(_folder() / name).set_index("timestamp")
 
 
 @leak("files", 2, ahead=1, layer="files")
