@@ -42,7 +42,7 @@ def _rows(x, bars, scale): return x + scale * later_moves(bars) * _some(bars, 0.
 
 
 def _one_asset(x, bars, scale):
-    mine = np.arange(x.shape[1]) == int(scale.size and np.argmax(np.isfinite(bars["close"].to_numpy()).sum(axis=0)))
+    mine = np.arange(x.shape[1]) == np.argmax(np.isfinite(bars["close"].to_numpy()).sum(axis=0))   # the one with most bars
     return x + scale * later_moves(bars) * mine
 
 
