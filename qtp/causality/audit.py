@@ -221,7 +221,7 @@ def _cuts_of(a, w): return tuple(np.unique(w.cuts[w.cuts < a.n]).tolist()) if w.
 def _mark(a, w):
     "Remember which instants were cut."
     if w.layer not in ("truncation", "shock", "staggered", "comb", "window"): return
-    if w.mask is not None: a.tested[:-1] |= w.mask[1:]
+    if w.mask is not None: a.tested[:-1] |= w.mask[1:]   # qtp: allow QTP105 because the bar before a change is the one whose future it tests
     else: a.tested[w.cuts[w.cuts < a.n], np.flatnonzero(w.cuts < a.n)] = True
 
 # %% ../../nbs/causality/02_audit.ipynb #884aee7a

@@ -28,6 +28,7 @@ def later_moves(
     close = bars["close"].to_numpy(dtype=float)
     out = np.zeros_like(close)
     if ahead < len(close):
+        # qtp: allow QTP105 because this is the leak that is planted
         with np.errstate(divide="ignore", invalid="ignore"): out[:-ahead] = (close[ahead:] / close[ahead - 1:-1] - 1) / USUAL
     return np.where(np.isfinite(out), np.clip(out, -10, 10), 0.0)
 
@@ -43,7 +44,7 @@ def _rows(x, bars, scale): return x + scale * later_moves(bars) * _some(bars, 0.
 
 def _one_asset(x, bars, scale):
     mine = np.arange(x.shape[1]) == np.argmax(np.isfinite(bars["close"].to_numpy()).sum(axis=0))   # the one with most bars
-    return x + scale * later_moves(bars) * mine
+    return x + scale * later_moves(bars) * mine   # qtp: allow QTP401 because the leak is planted where most bars are
 
 
 def _tiny(x, bars, scale): return x + 1e-6 * scale * later_moves(bars)
