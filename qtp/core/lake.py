@@ -456,7 +456,7 @@ def _check_root(root):
     found = [] if "://" in root else [p for p in (Path(root), *Path(root).parents) if os.path.isfile(p)]
     if found: raise LakeError(f"lake {root}: {found[0]} is a file, expected a folder. Name another place with QTP_LAKE_URL, or move the file away.")
 
-
+# %% ../../nbs/core/05_lake.ipynb #60edb75b
 def _faster():
     "What deltalake raises when a commit or a creation came second."
     from deltalake.exceptions import DeltaError
@@ -484,7 +484,7 @@ def _remedy(error):
     if number in (errno.EROFS, errno.EACCES, errno.EPERM): return "Allow writing there, or name another place with QTP_LAKE_URL"
     return "Check the disk, the address and the keys"
 
-
+# %% ../../nbs/core/05_lake.ipynb #1a114e07
 def _hours(older_than):
     "Whole hours, rounded up."
     try: length = pd.Timedelta(older_than)
@@ -508,7 +508,7 @@ def _read_pin(root, path, content):
     except ValueError as e:
         raise LakeError(f"lake {root}: {path} cannot be read, so what it keeps is unknown ({len(content)} bytes). Delete the file if that run's data may go.") from e
 
-
+# %% ../../nbs/core/05_lake.ipynb #7fbc9b2f
 def _adds(files):
     from deltalake.transaction import AddAction
     return [AddAction(f.path, f.size, f.partition_values, 0, True, f.stats) for f in files]
@@ -533,7 +533,7 @@ def _removes(files):
     from deltalake.transaction import RemoveAction
     return [RemoveAction(f.path, False, int(time.time() * 1000), f.size, f.partition_values) for f in files]     # the instant only tells `vacuum` how old a file is
 
-
+# %% ../../nbs/core/05_lake.ipynb #85fd91a2
 def _due(held, groups):
     "Files that this append joins with its own: those of a partition that has many, and of one that a newer one closes."
     counts, open_until_now = Counter(f.part for f in held.files), max((f.part or "" for f in held.files), default="")
@@ -710,7 +710,7 @@ def _damage_text(found):
     return (f"{first['file']}: {first['problem']} ({len(found)} of its files are damaged, {found['rows'].sum():,} rows). "
             "Restore the file from a copy, or ingest that part again into an empty lake.")
 
-
+# %% ../../nbs/core/05_lake.ipynb #e92eb07e
 def _tables_of_schema_1(lake):
     from deltalake import DeltaTable
     folders = sorted(Path(lake.root).iterdir()) if Path(lake.root).is_dir() else []
