@@ -139,6 +139,7 @@ def _states(events):
 def _paid(events, code, close):
     "Splits and payments of each ex-session as known from a bar on: new shares for one, cash a new share, the close before on the same share count."
     group = events.groupby(["ex", "at"])["share"]
+    # qtp: allow QTP405 because payments of one ex-session are one event: a group is never longer than a day
     events = events.assign(cash=events["cash_dividend"].astype(float) * group.cumprod() / group.transform("prod"))     # cash is a share of its own ex-session
     paid = events.groupby(["ex", "at"], as_index=False).agg(cash=("cash", "sum"), share=("share", "prod"), price_ratio=("price_ratio", "prod"),
                                                             asset_id=("asset_id", "first"), effective=("effective", "first"))

@@ -447,7 +447,7 @@ def rescaled(
     both = sent[["asset_id", "event_time", "close"]].merge(stored[["asset_id", "event_time", "close"]], on=["asset_id", "event_time"], suffixes=("", "_held"))
     both = both.sort_values(["asset_id", "event_time"]).groupby("asset_id").head(bars)
     both = both.assign(ratio=both["close"] / both["close_held"])
-    off = both["ratio"] / both.groupby("asset_id")["ratio"].transform("median") - 1
+    off = both["ratio"] / both.groupby("asset_id")["ratio"].transform("median") - 1   # qtp: allow QTP405 because it checks what was sent, all of it at hand
     told = both.assign(alike=off.abs() < STEADY).groupby("asset_id").agg(first=("event_time", "min"), ratio=("ratio", "median"), alike=("alike", "sum")).reset_index()
     return told.loc[((told["ratio"] - 1).abs() > MOVED) & (told["alike"] > bars / 2), ["asset_id", "first", "ratio"]]
 

@@ -295,7 +295,7 @@ def _copied(rows, now, t):
     at = at[pd.Series(_mixed(bits) + rows.code[at].astype(np.uint64)).duplicated(keep=False).to_numpy()]
     pairs = pd.DataFrame({c: getattr(rows, c)[at] for c in ("code", *PRICES, "volume")})
     again = pairs.assign(event=rows.event[at]).groupby(["code", *PRICES], sort=False)
-    later, away = again["volume"].shift(-1).to_numpy(), again["event"].diff(-1).abs().to_numpy() / DAY
+    later, away = again["volume"].shift(-1).to_numpy(), again["event"].diff(-1).abs().to_numpy() / DAY   # qtp: allow QTP102 because it checks what was sent, all of it at hand
     same = (later == pairs["volume"]) & (pairs["volume"] >= t.copied * _lots(rows)[pairs["code"]])
     near = (np.abs(later / pairs["volume"] - 1) < t.copied_volume) & (pairs["volume"] >= t.copied) & (_ticks(pairs) >= t.copied_ticks) & (away < t.copied_days)
     return at[(same | near).to_numpy()]
@@ -498,7 +498,7 @@ def _spikes(p, thresholds):
     after = _next(p.own, p.code)
     leg = np.minimum(np.abs(p.own), np.abs(after))
     left = (1 - t.reversed) * np.where(island, 2, 1)                                   # an island may leave twice as much
-    usual = 1.4826 * pd.Series(np.abs(p.own)).groupby(p.code).transform("median").to_numpy()
+    usual = 1.4826 * pd.Series(np.abs(p.own)).groupby(p.code).transform("median").to_numpy()   # qtp: allow QTP405 because it checks what was sent, all of it at hand
     least = np.where(island, np.maximum(t.island, t.island_sigma * usual), np.maximum(t.spike, t.spike_sigma * usual))
     at = np.flatnonzero((leg > least) & (np.abs(p.own + after) < left * leg))
     large = leg[at] > np.where(island[at], t.island_sigma, t.spike_sigma) * np.array([_usual_move(p, i, t.quarter) for i in at])

@@ -152,7 +152,7 @@ def _series_names(given):
     "Names of series, with their frequency where a finer one has the same name."
     order = {f: i for i, f in enumerate("DWMQAY")}
     rank = given["freq"].map(order)
-    finest = rank.groupby(given["series_id"]).transform("min")
+    finest = rank.groupby(given["series_id"]).transform("min")   # qtp: allow QTP405 because frequencies are named here, values are not touched
     names = given["series_id"].astype("str")
     return names.where(rank == finest, names + "_" + given["freq"].astype("str"))
 

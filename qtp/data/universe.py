@@ -262,7 +262,7 @@ def topk_history(
 ) -> pd.DataFrame:      # asset_id, first_session, last_session (closes of the stay; open stays end with the data), sessions
     "Stays in the chosen set, by first session."
     on = top.astype(int)
-    starts, ends = on.diff().fillna(on) == 1, on.diff(-1).fillna(on) == 1
+    starts, ends = on.diff().fillna(on) == 1, on.diff(-1).fillna(on) == 1   # qtp: allow QTP102 because a table of stays that are over says when each ended
     rows = [(a, top.index[i], top.index[j], j - i + 1) for a in top.columns for i, j in zip(np.flatnonzero(starts[a]), np.flatnonzero(ends[a]))]
     out = pd.DataFrame(rows, columns=["asset_id", "first_session", "last_session", "sessions"])
     return out.sort_values(["first_session", "asset_id"], kind="stable").reset_index(drop=True)

@@ -121,6 +121,7 @@ def scale_of(
     best = np.where(fits.max(axis=0) >= need, fits.argmax(axis=0), -1)       # of equals the first, which is 1; -1 fits nothing
     steady = _steady(_steady(best, fits >= need)[::-1], (fits >= need)[:, ::-1])[::-1]
     found = pd.Series(np.where(steady < 0, np.nan, np.array([1.0, *levels])[steady]))
+    # qtp: allow QTP301 because two downloads are compared, all of both at hand
     return found.where(found.notna(), found.ffill().where(found.ffill() == found.bfill())).fillna(1.0).to_numpy()
 
 
@@ -213,8 +214,9 @@ def impossible(
 def _spikes(pair, gap, log_old, log_new, t):
     "Cells in which one side leaves and comes back while the other does not."
     asset = pair.index.get_level_values(0)
+    # qtp: allow QTP103 because two downloads are compared, all of both at hand
     same = pd.Series(asset == np.roll(asset, 1), pair.index), pd.Series(asset == np.roll(asset, -1), pair.index)
-    before, after = (lambda x: x.shift().where(same[0])), (lambda x: x.shift(-1).where(same[1]))
+    before, after = (lambda x: x.shift().where(same[0])), (lambda x: x.shift(-1).where(same[1]))   # qtp: allow QTP101 because two downloads are compared, all of both at hand
     calm = (before(gap).abs() <= t.calm * gap.abs()) & (after(gap).abs() <= t.calm * gap.abs())
     legs = {k: (x - before(x), after(x) - x) for k, x in (("old", log_old), ("new", log_new))}
     away = {k: ((a - b) / 2).abs() for k, (a, b) in legs.items()}               # distance from the mean of its neighbours
@@ -412,10 +414,11 @@ def _all_spikes(both, gap, o, n, factor, prices, t):
 
 def _volume_spikes(old, new, gap, t):
     "Volumes that are far from the ten days around on one side alone, for one day."
-    usual = lambda x: x.groupby(level=0).rolling(11, center=True, min_periods=5).median().droplevel(0)
+    usual = lambda x: x.groupby(level=0).rolling(11, center=True, min_periods=5).median().droplevel(0)   # qtp: allow QTP201 because two downloads are compared, all of both at hand
     far = {k: (x - usual(x.where(np.isfinite(x)))).abs() for k, x in (("old", old), ("new", new))}
     one = lambda bad, good: (far[bad] >= t.volume_leg) & (far[good] <= far[bad] / 2)
     apart = (gap.abs() > t.volume).astype(float).groupby(level=0)
+    # qtp: allow QTP101 because two downloads are compared, all of both at hand
     alone = ~(apart.shift(1).eq(1) | apart.shift(-1).eq(1))              # the days next to it agree
     return (gap.abs() > t.volume) & alone & (one("old", "new") | one("new", "old"))
 

@@ -104,7 +104,7 @@ def as_paid(
         first = odd[odd].index[0]
         warnings.warn(f"yahoo: dividend of {first:%Y-%m-%d}: found {paid[first]:g}, the adjusted close implies {implied[first]:g} ({odd.sum()} of {len(paid)} dividends); "
                       "taken as divided by later splits.", stacklevel=2)
-    return paid.where((then < now) & ~odd, paid * later[paid.index])
+    return paid.where((then < now) & ~odd, paid * later[paid.index])   # qtp: allow QTP109 because later splits are in the vendor's figure and are taken out of it
 
 
 def _away(paid, implied): return np.log(paid / implied.where(implied > 0)).abs().fillna(np.inf)
