@@ -75,7 +75,7 @@ def split_factors(
     if "split_factor" not in bars.columns: return np.ones((len(bars), len(assets)))
     factor = field_values(bars, "split_factor", assets)
     if np.isfinite(factor).all(): return factor
-    return np.array(pd.DataFrame(factor).ffill().bfill().fillna(1.0).to_numpy(), order="C")
+    return np.array(pd.DataFrame(factor).ffill().bfill().fillna(1.0).to_numpy(), order="C")   # qtp: allow QTP301 because before an asset has a bar nothing of it is traded
 
 
 def _check_prices(name, values, index, assets):
