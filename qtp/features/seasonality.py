@@ -28,11 +28,12 @@ def _sessions():
     calendar = Calendar(EXCHANGE)
     days = calendar.sessions(FIRST, LAST)
     month, ones = days.to_period("M").to_numpy(), pd.Series(1, days)
+    # qtp: allow QTP203 because the exchange publishes its calendar years ahead
     def placed(by): return ones.groupby(by).cumsum(), ones.iloc[::-1].groupby(by[::-1]).cumsum().iloc[::-1] - 1
     first, left = placed(month)
     quarter_left, year_left = placed(days.to_period("Q").to_numpy())[1], placed(days.year.to_numpy())[1]
     length = (calendar.close_of(days) - calendar.open_of(calendar.close_of(days))) / pd.Timedelta("1h")
-    closed = np.diff(days.to_numpy(), append=days[-1].to_datetime64()) / np.timedelta64(1, "D")
+    closed = np.diff(days.to_numpy(), append=days[-1].to_datetime64()) / np.timedelta64(1, "D")   # qtp: allow QTP102 because the exchange publishes its calendar years ahead
     table = pd.DataFrame({"weekday": days.day_of_week, "month": days.month, "nth": first, "left": left, "quarter_left": quarter_left, "year_left": year_left,
                           "hours": length, "away": closed, "year_day": days.day_of_year, "expiry": _expiry(days)}, days).astype(float)
     return calendar.close_of(days), table
