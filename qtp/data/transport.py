@@ -401,7 +401,7 @@ class _Outcome:
     again: bool = False
     wait: float = 0.0
 
-
+# %% ../../nbs/data/05a_transport.ipynb #3384f7a3
 class Transport:
     """The only way to a source on the network.
 
@@ -562,7 +562,7 @@ class Transport:
             if self._clock() > until: raise TimeoutError(f"{size} bytes in limits.deadline={self.limits.deadline:g} s and no end")
         return b"".join(pieces)
 
-
+# %% ../../nbs/data/05a_transport.ipynb #1937e09e
 class TransportAdapter(HTTPAdapter):
     "Lets a `requests.Session` speak through a transport."
 
@@ -588,7 +588,7 @@ class TransportAdapter(HTTPAdapter):
         out.request, out.encoding, out.raw, out.connection = asked, requests.utils.get_encoding_from_headers(reply.headers), BytesIO(reply.body), self
         return out
 
-
+# %% ../../nbs/data/05a_transport.ipynb #b91e003b
 def _check_place(provider, base_url, now):
     if not _NAME.fullmatch(provider): raise ParameterError(f"provider: found {provider!r}, expected a short lower-case name: it becomes a folder.")
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc: raise ParameterError(f"base_url: found {base_url!r}, expected http(s)://host.")
@@ -659,7 +659,7 @@ def _number(column, field_name, source):
     row = int(bad.to_numpy().argmax())
     raise DataError(f"{source}: row {row + 1} of {len(column)}, field {field_name!r}: found {column.iloc[row]!r}, expected a number ({bad.sum()} rows). {_CHANGED}")
 
-
+# %% ../../nbs/data/05a_transport.ipynb #fbdf6f13
 def to_dates(
     column: pd.Series,   # texts as YYYY-MM-DD; None, "" and "None" are missing
     source: str,         # provider and what was asked, for the message
