@@ -59,6 +59,14 @@ def test_what_cannot_be_done_ends_with_2(words):
     assert done.exit_code == 2 and "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("key, value, nearest", [("families", ["momentun"], "momentum"), ("feature_set", "alpha159", "alpha158"), ("features", ["rsj"], "rsi"),
+                                                 ("modules", ["params/leeky.py"], "leaky.py")])
+def test_what_no_registry_knows_is_refused_before_any_phase(home, key, value, nearest):
+    done = home.qtp("run", home.experiment(features={"features": [], key: [str(ROOT/v) for v in value] if key == "modules" else value}), check=False)
+    assert done.returncode == 2 and f"Did you mean `{nearest}`?" in said(done.stdout), done.stdout
+    assert not home.reports.exists()
+
+
 def test_every_experiment_of_the_project_loads():
     for file in sorted((ROOT/"params").glob("*.yaml")):
         experiment = load_experiment(file)

@@ -250,7 +250,8 @@ def _placed(p, value):
 # %% ../../nbs/workbench/02_experiment.ipynb #0b879401
 def _check_registered(values, where):
     try:
-        for path in values.get("modules") or []: import_module("qtp.features.registry").register_file(find_home() / path)
+        for path in values.get("modules") or []: _register(find_home() / path)
+        if values.get("families"): import_module("qtp.features.sets").family_features(values["families"])
         if values.get("features"): import_module("qtp.features.registry").parse_specs(values["features"])
         for model in [values.get("model"), *(values.get("models") or [])]:
             if isinstance(model, dict) and "type" in model: import_module("qtp.models.base").ModelRegistry.make(model["type"], **model.get("params", {}))
@@ -258,6 +259,12 @@ def _check_registered(values, where):
         if values.get("provider") == "file": import_module("qtp.data.providers").declared(values["stamp"], values["adjustment"])
         _check_dates(values)
     except (FeatureError, ModelError, ParameterError) as e: raise ParameterError(f"{where}: {e}") from e
+
+
+def _register(path):
+    beside = [p.name for p in path.parent.glob("*.py")]
+    if not path.is_file(): raise ParameterError(f"modules: {path}: no such file. {nearest(path.name, beside)}")
+    import_module("qtp.features.registry").register_file(path)
 
 
 def _check_dates(values):
