@@ -12,6 +12,7 @@ __all__ = ['next_return', 'return_of_the_week_ahead', 'shifted_by_a_variable', '
            'last_day_of_the_month']
 
 # %% ../../nbs/causality/06a_zoo_leaks.ipynb #3f69a1b5
+# qtp: allow-file QTP because every leak of the zoo looks ahead on purpose
 import numpy as np
 import pandas as pd
 from scipy.signal import savgol_filter

@@ -11,6 +11,7 @@ __all__ = ['zscore_of_all_history', 'rank_in_all_history', 'relative_to_the_last
            'profit_of_the_trade', 'only_trades_that_paid']
 
 # %% ../../nbs/causality/06b_zoo_leaks_fit.ipynb #3af4b4df
+# qtp: allow-file QTP because every leak of the zoo looks ahead on purpose
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
