@@ -176,8 +176,9 @@ def _meant(lines, at):
 
 def _suppress(unit, suspicions):
     "Findings that no comment allows, and comments that allow nothing or give no reason."
-    kept, allow = list(suspicions), _allowed(unit)
-    for at, (line, rules, reason, column, file) in allow.items():
+    kept = list(suspicions)
+    for at, (line, rules, reason, column, file) in _allowed(unit).items():
+        if file and unit.only: continue
         unknown = [r for r in rules if r not in RULES and not (file and any(known.startswith(r) for known in RULES))]
         if not rules or unknown or not reason: yield at, column, "QTP901", f"unknown rule {unknown[0]}" if unknown else "no rule is named" if not rules else "no reason is given"
         else:
@@ -655,7 +656,15 @@ def _arithmetic(flow, call):
 @on(*"sqrt log log1p log10 exp expm1 abs absolute sign square tanh power nan_to_num asarray array inv pinv cholesky eigh eig".split())
 def _elementwise(flow, call):
     if call.on is not None and not call.on.name or not call.args: return _kept(flow, call)
+    if call.name in ("array", "asarray") and _numbers_of(call.node): return replace(_numbers(flow, call), ahead=flow.both(*call.args).ahead)
     return replace(flow.both(*call.args), turned=call.args[0].turned, cut=call.args[0].cut, change=call.args[0].change)
+
+
+def _numbers_of(node):
+    "Is an array made of a written list of numbers, such as window lengths? A column is no whole-number quotient."
+    listed = node.args[0] if isinstance(node, ast.Call) and node.args else None
+    number = lambda x: isinstance(x, ast.Constant) or isinstance(x, ast.BinOp) and isinstance(x.op, ast.FloorDiv)
+    return isinstance(listed, (ast.List, ast.Tuple)) and any(map(number, listed.elts)) and not any(isinstance(x, ast.Starred) for x in listed.elts)
 
 
 @on("outer", "dot", "matmul")
