@@ -76,7 +76,7 @@ def check_structure(
     for c in [*PRICES, "volume"]:
         if bars[c].dtype.kind not in "fiu": raise DataError(refusal(source, first, c, f"{bars[c].dtype} ({first[c]!r})", "numbers", n, n, "Convert with `pd.to_numeric`."))
 
-
+# %% ../../nbs/data/06_quality.ipynb #e00b08fe
 def check_zone(
     bars: pd.DataFrame,  # long bars, `timestamp` as the source sent it
     calendar,            # Calendar of the exchange
@@ -206,7 +206,7 @@ def _suspect(code, event, known, o, h, l, c, v, now, slack):
         if i and code[i] == code[i-1] and event[i] == event[i-1]: out[i-1] = out[i] = True
     return out
 
-
+# %% ../../nbs/data/06_quality.ipynb #db8b610d
 def row_faults(
     bars: pd.DataFrame,  # bars sorted by asset, bar and knowledge time, with `event_time` and `timestamp` (UTC); NaT where no session fits
     now,                 # instant of the check, UTC
@@ -351,6 +351,8 @@ HISTORY_RULES = {         # rule: severity, column, what was expected, what to d
     "disagreement": ("warning", "close", "the price of the other source", "Ask which is right; where a third source is at hand, take the majority."),
     "other_scale": ("info", "close", "the scale of the other source", "The two adjust differently: compare after adjustment, and join by returns."),
 }
+
+# %% ../../nbs/data/06_quality.ipynb #0f059c47
 FINDINGS = ["severity", "rule", "asset_id", "first", "count", "column", "found", "expected", "remedy"]
 MARKS = ["rule", "asset_id", "event_time", "row", "count", "found"]
 
@@ -477,7 +479,7 @@ def _explained(priced, calendar, adjustment, actions):
     close = priced["close"].to_numpy(float)
     return np.log(close / (close + cash)) - np.log(ratio)
 
-
+# %% ../../nbs/data/06_quality.ipynb #957d9459
 def _next(values, code):
     "The asset's next entry; NaN after its last."
     out = np.full(len(values), np.nan)
@@ -559,7 +561,7 @@ def _multiple(value, usual):
     middle = np.median(usual) if len(usual) else 0.0
     return value / middle if middle > 0 else np.nan
 
-
+# %% ../../nbs/data/06_quality.ipynb #daeee83c
 def _episodes(p, jumps, t):
     "Quiet jumps that take each other back within weeks: the bars between them are on another scale."
     quiet = [(i, rule, found) for i, rule, found in jumps if rule != "jump"]
@@ -583,7 +585,7 @@ def _moves(bars, rows, calendar, adjustment, actions, thresholds):
     parts += [_mark(r, bars, p.row[at[rule == r]], told[rule == r]) for r in ("jump", "split", "spinoff", "scale")]
     return [*parts, _units(bars, rows, p, thresholds)]
 
-
+# %% ../../nbs/data/06_quality.ipynb #55b58722
 UNITS = (100, 1000)        # shares in a lot, and thousands
 STRETCH = 5                # sessions either side of a change of volume whose medians are compared
 
@@ -758,7 +760,7 @@ def _days(rows, f, stamps):
     "The folded sessions as daily bars."
     return pd.DataFrame(dict(zip((*PRICES, "volume"), f.prices))).assign(asset_id=rows.names[f.code], event_time=stamps[f.session], timestamp=stamps[f.session])
 
-
+# %% ../../nbs/data/06_quality.ipynb #29db394a
 def _slots(bars, rows, f, bits, whole, length, t):
     "Missing bars: holes where an asset trades throughout, shares where it does not, and sessions cut short."
     late, early = (np.maximum(x - _usually(x, f.code), 0) > t.edge_bars for x in (f.head, f.tail))
@@ -788,7 +790,7 @@ def _bar_marks(bars, rows, bits, t):
             tell("missing_volume", without & ~none[rows.code] if without.any() else without, "no volume"), tell("stale", bits & STILL > 0, still),
             _mark("no_volume", bars, index, "no volume at all", blank[none], -1)]
 
-
+# %% ../../nbs/data/06_quality.ipynb #eddd1837
 def intraday_faults(
     bars: pd.DataFrame,  # clean long intraday bars of regular hours, sorted by asset and bar
     calendar,            # Calendar of the exchange
@@ -959,7 +961,7 @@ def _marks(stamped, rows, faults, calendar, adjustment, bar, actions, max_missin
     else: marks, late = _intraday_faults(good, rows if whole else rows.take(at), calendar, adjustment, bar, actions, max_missing, thresholds)
     return marks.assign(row=np.append(at, -1)[marks["row"].to_numpy(int)]), at[late] if len(late) else []
 
-
+# %% ../../nbs/data/06_quality.ipynb #a453d483
 DAWN, HALF_HOUR = 7 * 3_600_000_000, 1_800_000_000   # before the open a day's bars may begin; by multiples of it zones differ
 
 
@@ -979,7 +981,7 @@ def _shifted(stamped, rows, faults, calendar, bar):
     liars = pd.Series(odd).groupby(key[first] // len(opens)).mean().loc[lambda share: share > 0.5].index
     return pd.DataFrame({"rule": "shifted", "column": "timestamp"}, index=at[np.isin(code, liars)])
 
-
+# %% ../../nbs/data/06_quality.ipynb #22a259ac
 SLIPS = (4, 5)             # hours between New York and UTC, in summer and in winter
 
 
@@ -1005,7 +1007,7 @@ def _explains(key, slip, f, n, t):
     slots = pd.Series((f.head + f.tail + f.inside, f.slots), ["missing", "slots"]).map(lambda x: pd.Series(x, f.code * n + f.session).reindex(key).to_numpy())
     return ((most > 0.5) & (slots["missing"] - slips <= (1 - t.whole) * slots["slots"])).to_numpy()
 
-
+# %% ../../nbs/data/06_quality.ipynb #7b88ad0d
 def _clean(stamped, rows, faults, marks):
     "Bars in order with their flags, and those of extended hours."
     fine, apart = _fine(rows, faults), _apart(stamped)
@@ -1046,7 +1048,7 @@ def _unsorted(bars):
     when = when.dt.tz_localize("UTC") if when.dt.tz is None else when.dt.tz_convert("UTC")
     return _mark("unsorted", bars.assign(event_time=bars["timestamp"]), back, "a stamp before the one above it", row=-1).assign(event_time=when.to_numpy()) if len(back) else back
 
-
+# %% ../../nbs/data/06_quality.ipynb #11b32283
 def _check_damage(quarantine, total, max_bad, source):
     if len(quarantine) <= max_bad * total: return
     rule = quarantine["rule"].mode()[0]
@@ -1067,9 +1069,6 @@ def _check_size(rows, kept, min_assets, min_sessions, source):
         raise DataError(f"{source}: found {n} sessions from {first:%Y-%m-%d} to {last:%Y-%m-%d} ({len(assets)} assets), "
                         f"expected at least {min_sessions}: windows would not fill and no fold could be trained. "
                         f"Load a longer history, or allow less: `data.min_sessions: {n}` in the experiment, min_sessions={n} in code.")
-
-
-
 
 # %% ../../nbs/data/06_quality.ipynb #dfaef04a
 def plot_coverage(
