@@ -244,7 +244,7 @@ class AlpacaProvider(WebProvider):
         end = parse_qs(urlsplit(call.url).query).get("end")
         return self._lifetime(pd.Timestamp(end[0]) if end else None)
 
-
+# %% ../../nbs/data/05e_alpaca.ipynb #f30ac253
 def _instants(start, end):
     "The window of whole New York days, in the SDK's terms; its end is inclusive."
     first, last = read_date(start, "start"), read_date(end, "end")
@@ -256,7 +256,7 @@ def _few(names, most): return ", ".join(names[:most]) + (", ..." if len(names) >
 def _dates(start, end): return f"from {_day(start)} to {_day(end)}"
 def _day(date): return "any date" if date is None else f"{pd.Timestamp(date):%Y-%m-%d}"
 
-
+# %% ../../nbs/data/05e_alpaca.ipynb #2673b803
 def one_of(
     provider,     # with the option as an attribute
     option: str,  # its name
