@@ -193,7 +193,7 @@ def beyond(
     at = frame["event_time"]
     return ((at < stored["event_time"].min()) | (at > stored["event_time"].max())).to_numpy()
 
-
+# %% ../../nbs/core/04a_records.ipynb #d7dae505
 def _compared(stored, frame, key):
     if stored.empty and _stand_once(frame, key): return frame
     held, sent, n = key_codes(stored, frame, key)
@@ -211,7 +211,7 @@ def _compared(stored, frame, key):
 
 def _repeated(hashes): return pd.Series(hashes).duplicated().to_numpy()
 
-
+# %% ../../nbs/core/04a_records.ipynb #0469ad1e
 def key_codes(
     stored: pd.DataFrame,  # long
     frame: pd.DataFrame,   # long
@@ -245,7 +245,7 @@ def _compact(codes):
     part, names = pd.factorize(codes)
     return part.astype(np.int64), max(len(names), 1)
 
-
+# %% ../../nbs/core/04a_records.ipynb #b9a872fc
 def _distinct(frame, sent, n, key):
     "Statements made once, and a refusal where one key has two at one instant."
     again = np.bincount(sent, minlength=n)[sent] > 1
