@@ -219,7 +219,7 @@ class AlphaVantageProvider(WebProvider):
 
     def _ask(self, params, ttl): return self.transport.get("query", params, read_reply, ttl)
 
-
+# %% ../../nbs/data/05b_alphavantage.ipynb #21927f2a
 def _check_starts(frame, asset):
     "Refuse five-minute stamps that are ends: extended hours end at 20:00, so no bar starts there."
     late = frame[frame["timestamp"].dt.hour >= 20]
