@@ -308,7 +308,7 @@ class FileProvider(Provider):
         frame = frame.assign(**{c: read_stamps(frame[c].replace("", pd.NA) if frame[c].dtype == "str" else frame[c], path) for c in stamps})
         return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "last_price", "shares"], path)
 
-
+# %% ../../nbs/data/05_providers.ipynb #86f081ec
 def _files(path):
     path = Path(path).expanduser()
     if not path.is_dir(): return [path]
