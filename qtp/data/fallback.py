@@ -35,7 +35,7 @@ def check_backup(
 RECORDS = ["asset_id", "table", "start", "end", "primary", "used", "reason"]
 ALL = "*"   # as the asset of a record: the whole table was asked for
 
-
+# %% ../../nbs/data/05g_fallback.ipynb #7c7ea4a7
 @dataclass(frozen=True)
 class FallbackProvider(Provider):
     """A primary source and its backups, asked in order for whatever is still missing.
@@ -116,7 +116,7 @@ class FallbackProvider(Provider):
         name = "" if provider is None else provider.name
         self._log.extend((asset, "bars", *map(_text, (start, end)), self.primary.name, name, " ".join(reasons)) for asset in ([ALL] if asked is None else sorted(got)))
 
-
+# %% ../../nbs/data/05g_fallback.ipynb #38edc0c5
 def _try(provider, assets, start, end):
     "Bars, or None, and the reason to ask the next source."
     try: frame = provider.bars(assets, start, end)
