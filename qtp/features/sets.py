@@ -88,10 +88,9 @@ def wanted_features(
     Raises what `named_set`, `family_features` and `parse_specs` raise.
     """
     if feature_set == "auto": feature_set = None if features or families else "default"
-    items = [*family_features(families, fields), *(named_set(feature_set, fields) if feature_set else [])]
-    named = parse_specs(features) if features else []
-    specs = {s.label: s for s in named}
-    for s in parse_specs(items) if items else []: specs.setdefault(s.label, s)
+    parts = [features, *(family_features([f], fields) for f in dict.fromkeys(families)), named_set(feature_set, fields) if feature_set else []]
+    specs = {}
+    for s in (s for items in parts if items for s in parse_specs(items)): specs.setdefault(s.label, s)
     return list(specs.values())
 
 # %% ../../nbs/features/15_sets.ipynb #d1f0a3b8
