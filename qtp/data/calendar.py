@@ -224,7 +224,7 @@ def _check_asked(calendar, convention, bar, extended):
     if extended and bar == "1d": raise ParameterError("extended: a daily bar has no extended hours. Leave the argument out, or name the length of a bar.")
     if extended and calendar.zone != EXTENDED_ZONE: raise ParameterError(f"extended: the hours known are those of New York, found {calendar.name} in {calendar.zone}.")
 
-
+# %% ../../nbs/data/01_calendar.ipynb #24fe084c
 def _distinct(column):
     "Number of the stamp of each row, and the distinct stamps: a month of 500 assets has 800,000 rows and 1,600 stamps."
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
@@ -249,7 +249,7 @@ def _in_utc(stamps, zone):
         raise DataError(f"timestamp: {stamps[0] if len(stamps) else 'column'} has no zone, expected instants. Name the vendor's zone, such as zone='America/New_York'.")
     return stamps.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").tz_convert("UTC")
 
-
+# %% ../../nbs/data/01_calendar.ipynb #c103892c
 def _bar_ends(stamps, calendar, convention, length):
     "Ends of bars stamped at their start or end, NaT outside sessions; and the edge that a stamp stands on, see `_edges`."
     ends = stamps if convention == "end" else stamps + length
@@ -277,7 +277,7 @@ def _edges(stamps, calendar, convention):
 
 def _local_days(stamps, calendar): return stamps.tz_convert(calendar.zone).tz_localize(None).normalize()
 
-
+# %% ../../nbs/data/01_calendar.ipynb #01ab9ca0
 def _refuse_off(frame, ends, calendar):
     off = np.asarray(ends.isna())
     raise CalendarError(f"{calendar.name}: {_first(frame, off) or 'asset ?, '}{frame['timestamp'].iloc[off.argmax()]} lies in no session ({off.sum()} of {len(frame)} rows). "
