@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.errors import AlignmentError, DataError
 from .frame import framed
 from .graph import LEAST_ROWS, Evaluation, check_inputs, demand, fields_of, leaves
-from .registry import parse_specs
+from .registry import REGISTRY, ancestors, parse_specs, spec
 
 # %% ../../nbs/features/10d_live.ipynb #138a6280
 ROOM = 64   # sessions that come in before arrays are moved
@@ -29,11 +29,14 @@ class Live:
     ):
         self.specs, fields = parse_specs(specs), fields_of(bars, members)
         for s in self.specs: check_inputs(s.name, fields)
-        names = sorted({"members"}.union(*(leaves(s.name, fields) for s in self.specs)))
+        self.names = sorted({"members"}.union(*(leaves(s.name, fields) for s in self.specs)))
         self.depth = None if any(s.lookback is None for s in self.specs) else max(LEAST_ROWS, *(s.lookback for s in self.specs))
         whole = fields["members"]
-        self.index, self.assets, self.labels = whole.index[-(self.depth or 0):], whole.columns, [s.label for s in self.specs]
-        self._take({k: fields[k].to_numpy()[-(self.depth or 0):].T for k in names})
+        self.below, self.index, self.assets, self.labels = _below(self.specs, fields), whole.index[-(self.depth or 0):], whole.columns, [s.label for s in self.specs]
+        given = {k: fields[k].to_numpy()[-(self.depth or 0):].T for k in self.names}
+        self._take(given | {s.name: np.full(given["members"].shape, np.nan) for s in self.below})
+        self.behind = len(self.index)
+        self._catch_up(self._frames())
 
     def append(
         self,
@@ -47,19 +50,28 @@ class Live:
         fields = fields_of(bars, members)
         self._check(fields)
         if self.end == next(iter(self.arrays.values())).shape[1]: self._take({k: v[:, self.end - len(self.index):] for k, v in self.arrays.items()})
-        for k, v in self.arrays.items(): v[:, self.end] = fields[k].to_numpy()[0]
+        for k in self.names: self.arrays[k][:, self.end] = fields[k].to_numpy()[0]
         keep = len(self.index) if self.depth is None else self.depth - 1
-        self.index, self.end = self.index[max(len(self.index) - keep, 0):].append(fields["members"].index), self.end + 1
+        self.index, self.end, self.behind = self.index[max(len(self.index) - keep, 0):].append(fields["members"].index), self.end + 1, self.behind + 1
         return self.values()
 
     def values(
         self,
     ) -> pd.DataFrame:  # (assets, features) float64
         "Values of the last session there is."
-        frames = {k: framed(v[:, self.end - len(self.index):self.end].T, self.index, self.assets) for k, v in self.arrays.items()}
+        frames = self._frames()
+        self._catch_up(frames)
         if len(self.index) not in self.needs: self.needs = {len(self.index): demand([(s, s.lag) for s in self.specs], len(self.index), frames)}
         run = Evaluation([], frames, needs=self.needs[len(self.index)])
         return pd.DataFrame(np.stack([_row(run(s), s.lag) for s in self.specs]).T, self.assets, self.labels, copy=False)
+
+    def _frames(self): return {k: framed(v[:, self.end - len(self.index):self.end].T, self.index, self.assets) for k, v in self.arrays.items()}
+
+    def _catch_up(self, frames):
+        "Compute what other features read for the sessions that came in: their frames are views of the arrays that are written."
+        k = min(self.behind, len(self.index))
+        for s in self.below if k else (): self.arrays[s.name][:, self.end - k:self.end] = Evaluation([(s, k)], frames)(s).to_numpy()[-k:].T
+        self.behind = 0
 
     def _take(self, arrays):
         self.arrays, self.end, self.needs = {k: _roomy(v) for k, v in arrays.items()}, len(self.index), {}
@@ -72,8 +84,21 @@ class Live:
             odd = members.columns.symmetric_difference(self.assets)
             raise AlignmentError(f"bars: found {members.shape[1]} assets, expected the {len(self.assets)} there are, in their order "
                                  f"({len(odd)} differ{f', first {odd[0]}' if len(odd) else ''}). Begin anew with the assets of today.")
-        gone = sorted(set(self.arrays) - set(fields))
-        if gone: raise DataError(f"bars: `{gone[0]}` is missing, which a feature of the list needs. Give the fields that there were: {sorted(self.arrays)}.")
+        gone = sorted(set(self.names) - set(fields))
+        if gone: raise DataError(f"bars: `{gone[0]}` is missing, which a feature of the list needs. Give the fields that there were: {self.names}.")
+
+
+def _below(specs, fields):
+    "Features that others of the list read, each after those that it reads itself; none where prices are seen as quoted, since those features have values of their own."
+    if any(REGISTRY[a].basis == "asof" for s in specs for a in ancestors(s.name)): return []
+    found = {}
+    def visit(name):
+        for i in REGISTRY[name].inputs:
+            if i in fields or i in found: continue
+            visit(i)
+            found[i] = spec(i)
+    for s in specs: visit(s.name)
+    return list(found.values())
 
 
 def _roomy(values):

@@ -9,7 +9,9 @@ __all__ = ['log_return', 'simple_return', 'intraday_return', 'overnight_return',
 # %% ../../nbs/features/03_returns.ipynb #0f224533
 import numpy as np
 import pandas as pd
+from numba import njit
 
+from .frame import array_of, framed
 from .registry import feature
 from .rolling import first_value
 
@@ -58,7 +60,25 @@ def mom(
     return close / close.shift(window) - 1
 
 
-@feature(family="returns", lookback=None)
+@njit(cache=True, nogil=True)
+def _first_known(x, out):
+    "The first value of each row as the last columns see it."
+    begin = x.shape[1] - out.shape[1]
+    for a in range(x.shape[0]):
+        s = 0
+        while s < x.shape[1] - 1 and x[a, s] != x[a, s]: s += 1
+        for r in range(out.shape[1]): out[a, r] = x[a, s] if s <= begin + r else np.nan
+
+
+def _since_inception(rows, close):
+    "The last rows of `return_since_inception`."
+    x, now = array_of(close).T, close.iloc[-rows:]
+    first = np.empty((len(x), rows))
+    _first_known(x, first)
+    return now / framed(first.T, now.index, now.columns) - 1
+
+
+@feature(family="returns", lookback=None, last=_since_inception)
 def return_since_inception(
     close,              # (sessions, assets) close, USD
 ) -> pd.DataFrame:      # (sessions, assets) decimal; 0 in the first session of an asset
