@@ -7,8 +7,9 @@ __all__ = ['BAR', 'HALF_HOUR', 'CARRY', 'PER', 'FLAT', 'SESSION', 'GROUPS', 'NEA
            'BARS', 'VOLUME', 'DOLLARS', 'VWAP', 'VWAP_GAP', 'TURNOVER', 'BAR_AMIHUD', 'AMIHUD', 'RV', 'VOL', 'BV',
            'JUMP', 'SKEW', 'KURT', 'UPSIDE', 'RANGE', 'PARKINSON', 'GARMAN_KLASS', 'ROGERS_SATCHELL', 'YANG_ZHANG',
            'REALIZED_RANGE', 'ROLL', 'CORWIN_SCHULTZ', 'KYLE', 'BULK', 'SLOPE', 'R2', 'OPEN_SHARE', 'CLOSE_SHARE',
-           'FIRST_HALF', 'LAST_HALF', 'RETURN', 'OVERNIGHT', 'FIELDS', 'Statistic', 'session_table', 'SessionState',
-           'SessionBlock', 'session_blocks', 'session_statistics', 'with_session']
+           'FIRST_HALF', 'LAST_HALF', 'RETURN', 'OVERNIGHT', 'FIELDS', 'KEPT', 'ABOUT', 'READ', 'PACKAGES', 'Statistic',
+           'session_table', 'SessionState', 'SessionBlock', 'session_blocks', 'session_statistics', 'stored_statistics',
+           'with_session']
 
 # %% ../../nbs/features/02b_session.ipynb #bbdb1cd5
 import math
@@ -16,12 +17,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 from numba import njit
 
 from ..core.errors import AlignmentError, CalendarError, DataError, ParameterError, nearest
+from ..core.files import file_hash, value_hash
 from ..core.lake import Lake
 from ..data.calendar import Calendar
 from .rolling import SESSIONS_PER_YEAR
@@ -663,6 +667,66 @@ def _scatter(values, asset, session, place, to, pick, cube):
     for k in range(len(pick)):
         for i in range(len(asset)):
             if to[session[i]] >= 0: cube[k, place[asset[i]], to[session[i]]] = values[i, pick[k]]
+
+# %% ../../nbs/features/02b_session.ipynb #5e55a002
+KEPT, ABOUT = "features_session_statistics", "about_session_statistics"   # tables: what was computed, and from what
+READ, PACKAGES = ("bars_5min", "corporate_actions", "shares"), ("numpy", "numba", "exchange_calendars")
+
+
+def stored_statistics(
+    lake: Lake,                    # holds `bars_5min`; `corporate_actions` and `shares` where there are any
+    names: list | None = None,     # statistics of `SESSION`; None for all
+    start=None,                    # first session date; None for that of the first bar
+    end=None,                      # last session date; None for that of the last bar
+    assets: list | None = None,    # permanent ids; None for all
+    versions: dict | None = None,  # table -> version (or fingerprint) to read; None for the newest
+    threads: int = 1,              # that share the work where they must be computed
+) -> pd.DataFrame:                 # as `session_statistics` gives it, of float32
+    """Session statistics out of the lake; computed first if what they come from has changed.
+
+    Raises what `session_statistics` raises.
+    """
+    names, key = sorted(names or SESSION), _source(lake, versions)
+    _wanted(names)
+    kept = _kept(lake, key)
+    if kept is None: kept = _keep(lake, key, session_statistics(lake, versions=versions, threads=threads))
+    closes = _span(lake, Calendar(), start, end, None)
+    long = lake.read(KEPT, version=kept, assets=assets, fields=names, start=closes[0], end=closes[-1])
+    if long.empty: raise DataError(f"bars_5min: no bars from {closes[0]} to {closes[-1]} for what was asked for. Check assets and the as-of instant.")
+    return _from_long(long, names, closes)
+
+
+def _source(lake, versions):
+    "Name of everything that the statistics depend on."
+    tables = {t: lake.fingerprint(t, _pin(lake, t, versions))["hash"] for t in READ if lake.exists(t)}
+    return value_hash({"tables": tables, "code": file_hash(find_spec("qtp.features.session").origin), "packages": {p: version(p) for p in PACKAGES}})
+
+
+def _kept(lake, key):
+    "Version of the table that was computed from this, None if there is none."
+    if not (lake.exists(ABOUT) and lake.exists(KEPT)): return None
+    said = lake.read(ABOUT).iloc[0]
+    return int(said["kept"]) if said["label"] == key and int(said["kept"]) == lake.version(KEPT) else None
+
+
+def _keep(lake, key, found):
+    "Write the statistics, then from what they come."
+    names, assets = found.columns.unique(0), found.columns.unique(1)
+    cube = found.to_numpy().T.reshape(len(names), len(assets), -1)
+    there = ~np.isnan(cube).all(axis=0)
+    asset, row = np.nonzero(there)
+    stamps = found.index[row]
+    number = lake.replace(KEPT, pd.DataFrame({"timestamp": stamps, "event_time": stamps, "asset_id": assets[asset], **{n: cube[k][there] for k, n in enumerate(names)}})).version
+    lake.replace(ABOUT, pd.DataFrame({"label": [key], "kept": [str(number)]}), ["label"])
+    return number
+
+
+def _from_long(long, names, closes):
+    code, assets = pd.factorize(long["asset_id"], sort=True)
+    values = np.full((len(names), len(assets), len(closes)), np.nan, np.float32)
+    values[:, code, _micro(closes).searchsorted(_micro(long["event_time"]))] = long[names].to_numpy().T
+    columns = pd.MultiIndex.from_product([names, pd.Index(assets, dtype="str")], names=["field", "asset_id"])
+    return pd.DataFrame(values.reshape(-1, len(closes)).T, closes.rename("timestamp"), columns, copy=False)
 
 # %% ../../nbs/features/02b_session.ipynb #f64ee45e
 def with_session(
