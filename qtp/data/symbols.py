@@ -260,7 +260,7 @@ def _of_interest(spells):
     near = {s.asset_id for s in spells if s.ticker in tickers}
     return [s for s in spells if s.asset_id in near]
 
-
+# %% ../../nbs/data/04a_symbols.ipynb #e1cd4e1b
 class _Clock:
     "Sessions of the calendar by number."
 
@@ -323,7 +323,7 @@ def _by_vintage(seen, clock):
         if b >= cut: dated.append(_Run(ticker, max(a, cut), b, p))
     return dated, dressed
 
-
+# %% ../../nbs/data/04a_symbols.ipynb #3eddc193
 def _moves(changes, before, clock):
     "Changes of ticker by session: (number, old, new, kind)."
     told = [] if changes is None else list(zip(clock.on(changes["effective_date"]), changes["old_asset_id"], changes["new_asset_id"], changes["kind"]))
@@ -374,7 +374,7 @@ def _held_runs(before, clock):
     first, last = clock.on(before["first_session"]), clock.until(before["last_session"].fillna(before["first_session"]))
     return [_Run(t, a, max(a, b)) for t, a, b in zip(before["ticker"], first, last)]
 
-
+# %% ../../nbs/data/04a_symbols.ipynb #bbd4a707
 def _undressed(dressed, names, clock):
     "Runs under later tickers, told under the tickers of their day."
     out = []
