@@ -181,7 +181,7 @@ def _check_begun(given, begun, now):
     raise DataError(f"macro: series {row.series_id}, period of {row.period_start:%Y-%m-%d}: begins after this fetch, {now:%Y-%m-%d %H:%M} UTC "
                     f"({early.sum()} of {len(given)} rows). Check the dates, and the instant of this fetch.")
 
-
+# %% ../../nbs/data/05i_side.ipynb #e5ed856a
 def _published(given, ends, calendar, lags, release_times, defaults, zone):
     "Instant of publication of each row."
     days = given["realtime_start"] if "realtime_start" in given else ends + pd.to_timedelta(_lag_days(given, lags, defaults), unit="D")
@@ -358,7 +358,7 @@ def _own_close(given, calendar, delays):
 
 def _is_index(asset_ids): return asset_ids.astype("str").str.startswith("^").to_numpy()
 
-
+# %% ../../nbs/data/05i_side.ipynb #b439dbcf
 def _benchmark_rules(g):
     p, index = g[PRICES], _is_index(g["asset_id"])
     key = ["asset_id", "event_time"]
@@ -376,7 +376,7 @@ def _benchmark_rules(g):
             _Rule("ohlc", "close", "a close (of a fund also an open) between low and high", "Correct the bar at the source.", broken),
             _Rule("volume", "volume", "a volume of zero or more", "Correct the volume at the source.", (g["volume"] < 0) | np.isinf(g["volume"]))]
 
-
+# %% ../../nbs/data/05i_side.ipynb #2277dc7d
 def _benchmark_flags(g):
     outside, alone = _open_outside(g), g["open"].isna()
     return pd.Series(np.where(outside, "open_outside", np.where(alone, "close_only", "")), index=g.index, dtype="str")
