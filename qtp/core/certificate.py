@@ -20,10 +20,10 @@ class Certificate:
     "What an audit found, and what it was found of."
     verdict: str = "inconclusive"    # one of `VERDICTS`
     layers: tuple = ()               # audit layers that ran, such as "truncation"
-    features: dict = field(default_factory=dict)  # label of each feature -> hash of its declaration
-    code_hash: str = ""              # hash of the modules reachable from the feature functions
+    features: dict = field(default_factory=dict)  # label of each feature -> hash of its declaration and of the modules that its functions reach
+    code_hash: str = ""              # hash of the modules that the engine reaches
     params_hash: str = ""            # hash of parameters, normalisation and schema of the set
-    data_fingerprint: dict = field(default_factory=dict)  # table name -> content hash of what was audited
+    data_fingerprint: dict = field(default_factory=dict)  # table, "bars" or "feature NAME" -> content hash of what was audited
     adjustment: str = ""             # the source's: "raw", "split" or "split_dividend"
     packages: dict = field(default_factory=dict)  # package -> version that computed the set
     audit_version: int = 1           # raised when the audit learns to see more
@@ -69,10 +69,12 @@ class Certificate:
         packages: dict | None = None,           # today's versions; None is not compared
         params_hash: str | None = None,         # today's parameters; None is not compared
         features: dict | None = None,           # today's declarations; None is not compared
+        audit_version: int | None = None,       # today's audit, which may see more; None is not compared
     ) -> list:                                  # sentences; empty if the certificate holds
         "Why this certificate does not hold."
         out = [] if self.verdict == "clean" or self.waived else [f"the audit's verdict is {self.verdict!r}, expected 'clean'"]
         if self.verdict == "clean" and not self.n_points: out.append("no value was compared")
+        if audit_version not in (None, self.audit_version): out.append(f"the audit learned to see more: version {self.audit_version} then, {audit_version} now")
         out += [f"the {what} changed since the audit" for what, then, today in
                 (("code", self.code_hash, code_hash), ("parameters", self.params_hash, params_hash)) if today is not None and then != today]
         for what, then, today in (("data", self.data_fingerprint, data_fingerprint), ("package", self.packages, packages), ("feature", self.features, features)):
