@@ -171,7 +171,7 @@ def _response(curl, reply):
     out.ok, out.headers = 200 <= reply.status < 400, curl.Headers(dict(reply.headers))
     return out
 
-
+# %% ../../nbs/data/05f_yahoo.ipynb #2aef7b3b
 def open_data(
     transport: Transport,  # what does the work
     ttl: pd.Timedelta,     # how long a chart is good
@@ -288,7 +288,7 @@ class YahooProvider(WebProvider):
         frame = pd.DataFrame({"timestamp": stamps.as_unit("us"), "asset_id": asset, **prices, "volume": volume.to_numpy()})
         return self._finished(frame[BAR_COLUMNS], received).assign(source="yahoo")
 
-
+# %% ../../nbs/data/05f_yahoo.ipynb #fd6253a8
 def _symbol(asset):
     if SYMBOL.fullmatch(asset): return asset.replace(".", "-")
     raise ParameterError(f"yahoo: asset {asset!r} is no ticker, expected capital letters, digits, dots and dashes: it becomes part of an address.")
