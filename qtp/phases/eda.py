@@ -15,8 +15,8 @@ from ..evaluation.describe import (autocorrelations, bets, distributions, intrad
                                      season_table, spectrum, tails, transitions)
 from ..features.engine import compute
 from ..features.regime import REGIMES, market_return, regimes
-from ..features.session import BAR, FIELDS, session_statistics
-from .data import INTRADAY, open_market
+from ..features.session import BAR, FIELDS
+from .data import INTRADAY, open_market, open_sessions
 from ..workbench.dataset import open_lake
 from ..workbench.handoff import Phase
 
@@ -130,16 +130,12 @@ EDGE, MIDDLE = 6, slice("12:05", "14:00")                                       
 
 def _leave_intraday(phase, market):
     "Profile of the day, distribution of session statistics, coverage, and both kinds of bars side by side."
-    asked, pins = phase.upstream("data").parameters["assets"] or None, phase.upstream("data").fingerprints
-    lake, calendar, closes = open_lake(phase.settings, phase.upstream("data").parameters), Calendar(), market.bars.index
-    dates = calendar.date_of(closes[[0, -1]])
-    try: found = session_statistics(lake, start=dates[0], end=dates[1], assets=asked, versions=pins)
+    data, calendar = phase.upstream("data"), Calendar()
+    try: found = open_sessions(phase, market)
     except DataError as e: return _no_intraday(phase, str(e))
-    assets = market.bars["close"].columns.intersection(found.columns.unique(1))
-    if not len(assets): return _no_intraday(phase, f"their assets, such as {found.columns.unique(1)[0]}, have no daily bars.")
-    found = found.loc[:, found.columns.get_level_values(1).isin(assets)].reindex(closes.intersection(found.index))
-    members = market.members.loc[found.index, assets]
-    rows = lake.stream(INTRADAY, closes[-1], pins[INTRADAY]["version"], list(assets), list(FIELDS), calendar.open_of(found.index[0]), found.index[-1])
+    assets = found.columns.unique(1)
+    members, number = market.members.loc[found.index, assets], data.fingerprints[INTRADAY]["version"]
+    rows = open_lake(phase.settings, data.parameters).stream(INTRADAY, market.bars.index[-1], number, list(assets), list(FIELDS), calendar.open_of(found.index[0]), found.index[-1])
     profile = intraday_profile(rows)
     phase.table("intraday_profile", profile, csv=True)
     phase.table("session_distributions", distributions(found, members), csv=True)
