@@ -58,6 +58,8 @@ SOURCES = {
     "polygon": Source(PolygonProvider, {"key": "polygon_key"}),
     "fred": Source(FredProvider, {"key": "fred_key"}, without=("bars",)),
 }
+
+# %% ../../nbs/data/05h_sources.ipynb #e56e56d8
 INJECTED = ("key", "secret", "folder", "now", "clock", "sleep")   # arguments that an experiment may not name
 
 
@@ -264,7 +266,7 @@ def _closes(ax, close, names, asset):
     ax.set_ylabel("close, USD")
     ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=.2, fontsize=9, labelcolor=INK)
 
-
+# %% ../../nbs/data/05h_sources.ipynb #5c095e2f
 def _difference(ax, close, names):
     bps = 1e4 * (close["a"] / close["b"] - 1)
     ax.axhline(0, color=INK, lw=.6)
@@ -296,7 +298,7 @@ def _missing(ax, close, names):
         if len(alone): ax.plot(alone, np.full(len(alone), .02), "|", transform=ax.get_xaxis_transform(), color=color, ms=8, mew=1.4, label=f"{len(alone)} not in {names[side]}")
     if ax.get_legend_handles_labels()[0]: ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=.1, fontsize=9, ncols=2, labelcolor=INK)
 
-
+# %% ../../nbs/data/05h_sources.ipynb #dc255e3c
 def _volumes(ax, volume):
     ratio = (volume["a"] / volume["b"]).where(volume["b"] > 0)
     ax.axhline(1, color=INK, lw=.6)
