@@ -49,13 +49,13 @@ if __name__ == "__main__":
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="12 assets over two years, one turn: values are compared, the ratio is not judged")
+    parser.add_argument("--small", action="store_true", help="12 assets over two years, one turn, without Qlib: the one pass and the engine are compared with each other")
     parser.add_argument("--folder", type=Path, help="where Qlib's environment and store go, and stay; a temporary folder if none is named")
     parser.add_argument("--assets", type=int, default=500, help="assets, 500 if not named; the target is stated for these")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"turns of the comparison, {TURNS} if not named")
     asked = parser.parse_args()
     bars = bars_of(12, "2022-01-03") if asked.small else bars_of(asked.assets, "2013-12-20")
-    with tempfile.TemporaryDirectory(prefix="qtp-alpha158-") as folder: return compare(asked.folder or Path(folder), bars, 1 if asked.small else asked.turns, asked.small)
+    with tempfile.TemporaryDirectory(prefix="qtp-alpha158-") as folder: return compare(asked.folder or Path(folder), bars, asked.turns, asked.small)
 
 
 def bars_of(n_assets, start):
@@ -75,12 +75,21 @@ def bars_of(n_assets, start):
 def compare(folder, bars, turns, small):
     sessions, assets = bars["close"].shape
     print(f"{assets} assets, {sessions} sessions, {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}", flush=True)
-    python, store = environment(folder/"environment"), write_store(folder/"store", bars)
     alpha158(bars), materialize(ALPHA158[:1], bars, normalise=None)
+    if small: return alone(bars)
+    python, store = environment(folder/"environment"), write_store(folder/"store", bars)
     pairs = [(timed(alpha158, bars)[0], timed(partial(materialize, ALPHA158, normalise=None), bars)[0], qlib(python, store, folder/"qlib.parquet")) for _ in range(turns)]
     print(f"\n{'work':<34} {'ours, s':>8} {'Qlib, s':>8} {'ratio':>6} {'target':>7}  met")
-    met = [report(name, [(p[i], p[2]) for p in pairs], target, small) for i, (name, target) in enumerate((("alpha158", TARGET), ("engine, column by column", None)))]
+    met = [report(name, [(p[i], p[2]) for p in pairs], target) for i, (name, target) in enumerate((("alpha158", TARGET), ("engine, column by column", None)))]
     return int(not all(met) + judge(alpha158(bars), pd.read_parquet(folder/"qlib.parquet"), bars) > 0)
+
+
+def alone(bars):
+    "Both ways to compute the columns give the same bits, where there is something to compare."
+    pass_, engine = alpha158(bars).to_numpy(), materialize(ALPHA158, bars, normalise=None).wide(raw=True).to_numpy()
+    differ, filled = int((~((pass_ == engine) | (np.isnan(pass_) & np.isnan(engine)))).sum()), float(np.isfinite(pass_).mean())
+    print(f"{pass_.size:,} values, {filled:.0%} of them known; {differ} differ between the pass and the engine. Qlib is left out of the small size.")
+    return int(differ > 0 or not filled > .5)
 
 
 def environment(folder):
@@ -123,9 +132,9 @@ def timed(work, *args):
     return time.perf_counter() - began, out
 
 
-def report(name, pairs, target, small):
+def report(name, pairs, target):
     ours, theirs, ratio = *(statistics.median(p[i] for p in pairs) for i in (0, 1)), statistics.median(b/a for a, b in pairs)
-    met = None if small or target is None else ratio >= target
+    met = None if target is None else ratio >= target
     print(f"{name:<34} {ours:>8.2f} {theirs:>8.2f} {ratio:>6.1f} {'' if target is None else f'>= {target}':>7}  {'' if met is None else 'yes' if met else 'NO'}", flush=True)
     return met is not False
 

@@ -4,7 +4,7 @@ The lake of `make bench-data` is streamed through `session_statistics`, all stat
 each month to a plain file (default encoding, zstd). Every turn is four processes, one after the other: pyarrow decodes the plain files and discards the rows;
 all statistics; the eight; duckdb computes the eight from the plain files, a month at a time, in an environment of its own. Medians over the turns: CPU-seconds of
 all statistics over those of decoding (at most 2.0), seconds of duckdb over those of the eight (at least 2.5), and the most memory a process of ours held (at most
-0.8 GiB). What duckdb finds is compared with what we find, at every size. Files are in the page cache. Exit code 1 if a target is missed or values differ. Needs Linux.
+0.8 GiB). What duckdb finds is compared with what we find; with `--small` duckdb runs only where its environment is there already. Files are in the page cache. Exit code 1 if a target is missed or values differ. Needs Linux.
 """
 import argparse
 import json
@@ -59,7 +59,7 @@ def lake_of(asked, work):
 
 def compare(folder, work, asked):
     rows, files = write_plain(folder, work)
-    duck = environment(asked.env)
+    duck = environment(asked.env, asked.small)
     kinds = ["decode", "all", "eight"] + (["duckdb"] if duck else [])
     turns = [{k: child(k, folder, work, duck) for k in kinds} for _ in range(1 if asked.small else asked.turns)]
     print(f"{rows:,} rows in {files} months, {turns[0]['all']['shape']} values; medians of {len(turns)}")
@@ -91,9 +91,10 @@ def write_plain(folder, work):
     return rows, i + 1
 
 
-def environment(folder):
+def environment(folder, small):
     "The python that has duckdb; None, with the reason told, where none can be had."
     python = folder/"bin"/"python"
+    if small and not python.exists(): return print(f"without duckdb: {folder} is not there, and nothing is installed for the small size")
     if not python.exists() or subprocess.run([python, "-c", "import duckdb"], capture_output=True).returncode:
         for words in (["venv", "-q", "--python", sys.executable, folder], ["pip", "install", "-q", "--python", python, "duckdb"]):
             done = subprocess.run([Path(sys.executable).parent/"uv", *words], capture_output=True, text=True)
