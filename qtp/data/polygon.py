@@ -231,7 +231,7 @@ class PolygonProvider(WebProvider):
         ask = lambda token: self.transport.get(token or path, None if token else params, read_reply, ttl)
         return list(pages(ask, lambda reply: reply.value.get("next_url"), source=f"polygon, {what}"))
 
-
+# %% ../../nbs/data/05c_polygon.ipynb #b436d96d
 DELAY = pd.Timedelta("15min")   # of plans whose replies say DELAYED
 
 
