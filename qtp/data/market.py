@@ -36,7 +36,7 @@ class MarketData:
     universe: Universe        # members of the list, with bars or without
     notes: tuple = ()         # what a reader should know about this market
 
-
+# %% ../../nbs/data/09_market.ipynb #273ae46f
 def load_market(
     lake: Lake,               # filled by `ingest`
     start=None,               # first session date; None for that of the first bar
@@ -68,7 +68,7 @@ def load_market(
     return MarketData(wide, members, delistings(close, known["symbols"]), _sectors(known["sectors"], close), prints, adjustment, actions,
                       Symbols(known["symbols"], zone=calendar.zone), Universe(listing), notes + _provenance(adjustment, actions))
 
-
+# %% ../../nbs/data/09_market.ipynb #3bf85466
 def _pin(lake, table, asked):
     return asked["version"] if isinstance(asked, dict) else asked if asked is not None else lake.version(table)
 
