@@ -12,8 +12,8 @@ import pytest
 
 from qtp.causality.captured import WORLDS, captured, captured_worlds, connections, hiding, holds_future, holds_sample, named, noting, put, readers, stamps_of, world_of
 from qtp.causality.process import close_servers, fresh, packed
-from qtp.causality.sources import AsOf, ended, handed, source_worlds
-from qtp.core.errors import DataError, LookAheadError
+from qtp.causality.sources import AsOf, ended, handed, refuse_sources, source_worlds
+from qtp.core.errors import DataError, LookAheadError, ParameterError
 
 DAYS = pd.bdate_range("2023-01-02", periods=80, tz="UTC") + pd.Timedelta(hours=21)
 CLOSE = pd.DataFrame(np.exp(np.random.default_rng(1).normal(0, .02, (80, 3)).cumsum(axis=0)) * 50, DAYS, list("ABC"))
@@ -521,3 +521,11 @@ def test_sources_travel_as_they_are(features):
     assert found.first[T].equals(by_publication(BARS, EPS)[:41])
     late = fresh(functools.partial(by_period), BARS, {"eps": EPS}, [DAYS[5]])
     assert not late.first[DAYS[5]].equals(late.full[:6])
+
+
+def test_declared_features_take_no_table():
+    from qtp.features.registry import parse_specs
+    specs = parse_specs(["log_return", "mom", "price_zscore", "roc"])
+    refuse_sources(specs, None)
+    with pytest.raises(ParameterError, match=r"table `eps` \(2 in all\).*log_return, mom_21, price_zscore_20, \.\.\.\) read fields.*def joined\(bars, eps\)"):
+        refuse_sources(specs, {"eps": CLOSE, "rates": CLOSE})
