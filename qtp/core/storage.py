@@ -106,7 +106,7 @@ def _span(frame):
     if "event_time" not in frame or frame.empty: return "", ""
     return tuple(t.isoformat(timespec="microseconds").replace("+00:00", "Z") for t in (frame["event_time"].min(), frame["event_time"].max()))
 
-
+# %% ../../nbs/core/04b_storage.ipynb #152191d0
 def encoding(
     schema: pa.Schema,  # of a table
 ) -> dict:              # arguments of `pyarrow.parquet.write_table`
