@@ -525,7 +525,7 @@ def test_sources_travel_as_they_are(features):
 
 def test_declared_features_take_no_table():
     from qtp.features.registry import parse_specs
-    specs = parse_specs(["log_return", "mom", "price_zscore", "roc"])
+    specs = parse_specs(["log_return", "mom", "price_zscore", "rsi"])
     refuse_sources(specs, None)
-    with pytest.raises(ParameterError, match=r"table `eps` \(2 in all\).*log_return, mom_21, price_zscore_20, \.\.\.\) read fields.*def joined\(bars, eps\)"):
+    with pytest.raises(ParameterError, match=r"table `eps` \(2 in all\).*log_return, mom_20, price_zscore_20, \.\.\.\) read fields.*def joined\(bars, eps\)"):
         refuse_sources(specs, {"eps": CLOSE, "rates": CLOSE})
