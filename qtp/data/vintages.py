@@ -386,7 +386,7 @@ def _rules(both, gap, scale, volume, off, prices, panels, renames, t):
     yield "vendor disagreement", "definition", small
     yield "unexplained", "unexplained", row(np.ones(len(gap), bool))
 
-
+# %% ../../nbs/data/06a_vintages.ipynb #9e5b52f1
 def _copied(index, panels, renames):
     "Bars of which one side has a copy under another session."
     out = pd.Series(False, index)
@@ -422,7 +422,7 @@ def _volume_spikes(old, new, gap, t):
     alone = ~(apart.shift(1).eq(1) | apart.shift(-1).eq(1))              # the days next to it agree
     return (gap.abs() > t.volume) & alone & (one("old", "new") | one("new", "old"))
 
-
+# %% ../../nbs/data/06a_vintages.ipynb #0654e626
 def _named_cells(both, rules, factor):
     "Differing cells of bars that both sides have, each under the first rule that holds."
     o, n = both["old"].drop(columns="there").astype(float), both["new"].drop(columns="there").astype(float)
