@@ -4,7 +4,8 @@ The lake of `make bench-data` is streamed through `session_statistics`, all stat
 each month to a plain file (default encoding, zstd). Every turn is four processes, one after the other: pyarrow decodes the plain files and discards the rows;
 all statistics; the eight; duckdb computes the eight from the plain files, a month at a time, in an environment of its own. Medians over the turns: CPU-seconds of
 all statistics over those of decoding (at most 2.0), seconds of duckdb over those of the eight (at least 2.5), and the most memory a process of ours held (at most
-0.8 GiB). What duckdb finds is compared with what we find; with `--small` duckdb runs only where its environment is there already. Files are in the page cache. Exit code 1 if a target is missed or values differ. Needs Linux.
+0.8 GiB). What duckdb finds is compared with what we find; with `--small` duckdb runs only where its environment is there already. Files are in the page cache.
+Exit code 1 if a target is missed or values differ. Needs Linux.
 """
 import argparse
 import json

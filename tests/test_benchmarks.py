@@ -6,7 +6,8 @@ import pytest
 from conftest import ROOT
 
 SMALL = {"bench_planted": "found", "bench_road": "warm", "bench_lake": "met", "bench_session": "all statistics",
-         "bench_mutants": "mutation score", "bench_features": "raw to 50 stored", "bench_rolling": "median over kernels", "bench_alpha158": "0 differ"}   # and a word of what they print; the others take minutes even when small
+         "bench_mutants": "mutation score", "bench_features": "raw to 50 stored", "bench_rolling": "median over kernels",
+         "bench_alpha158": "0 differ"}   # and a word of what they print; the others take minutes even when small
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("benchmarks/bench_*.py")), ids=lambda p: p.stem)
