@@ -220,14 +220,12 @@ def row_faults(
 def _row_faults(bars, rows, now, bar, thresholds):
     copied = _copied(rows, now, thresholds) if bar == "1d" else np.empty(0, int)
     marked = _suspect(rows.code, rows.event, rows.known, rows.open, rows.high, rows.low, rows.close, rows.volume, _micros([now])[0], OHLC_SLACK)
-    marked |= np.isin(rows.code, np.flatnonzero(~rows.names.astype("str").str.fullmatch(ASSET_ID))) if len(rows.names) and not _safe(rows.names) else False
+    odd = np.flatnonzero(~rows.names.astype("str").str.fullmatch(ASSET_ID).astype(bool))
+    if len(odd): marked |= np.isin(rows.code, odd)
     marked[copied] = True
     at = np.flatnonzero(marked)
     named = _named(bars.take(at).set_axis(at), now, copied)
     return named[named["rule"] != ""]
-
-
-def _safe(names): return bool(names.astype("str").str.fullmatch(ASSET_ID).all())
 
 
 def _named(rows, now, copied):
@@ -747,11 +745,16 @@ def _usually(values, code):
     return pd.Series(values).groupby(code).quantile(interpolation="lower").reindex(code).to_numpy()
 
 
+def _span(event, calendar):
+    "Closes of the sessions from the first bar to the last, and their opens and closes in microseconds."
+    days = pd.DatetimeIndex([event.min() * 1000, event.max() * 1000], tz="UTC").tz_convert(calendar.zone).tz_localize(None).normalize()
+    stamps = calendar.close_of(calendar.sessions(*days))
+    return stamps, _micros(calendar.open_of(stamps)), _micros(stamps)
+
+
 def _intraday(rows, calendar, length):
     "Session of each bar, and the sessions folded into one bar each, with their closes."
-    ends = pd.DatetimeIndex([rows.event.min() * 1000, rows.event.max() * 1000], tz="UTC").tz_convert(calendar.zone).tz_localize(None).normalize()
-    stamps = calendar.close_of(calendar.sessions(*ends))
-    opens, closes = _micros(calendar.open_of(stamps)), _micros(stamps)
+    stamps, opens, closes = _span(rows.event, calendar)
     session = _session_of(rows.code, rows.event, closes)
     return session, _folded(rows, session, opens, closes, length), stamps
 
@@ -970,9 +973,7 @@ def _shifted(stamped, rows, faults, calendar, bar):
     at = np.flatnonzero(_fine(rows, faults)) if _apart(stamped).any() else []
     if not len(at): return pd.DataFrame({"rule": [], "column": []})
     code, event, length = rows.code[at], rows.event[at], _length(bar)
-    ends = pd.DatetimeIndex([event.min() * 1000, event.max() * 1000], tz="UTC").tz_convert(calendar.zone).tz_localize(None).normalize()
-    stamps = calendar.close_of(calendar.sessions(*ends))
-    opens, closes = _micros(calendar.open_of(stamps)), _micros(stamps)
+    _, opens, closes = _span(event, calendar)
     key = code * len(opens) + np.searchsorted(opens - DAWN, event, side="right") - 1
     first = np.flatnonzero(np.diff(key, prepend=-1))
     day, early, late = key[first] % len(opens), event[first], event[np.append(first[1:], len(key)) - 1]
@@ -1065,8 +1066,8 @@ def _check_size(rows, kept, min_assets, min_sessions, source):
         raise DataError(f"{source}: found {len(assets)} asset ({', '.join(assets[:3])}), expected at least {min_assets}: ranking needs a cross-section. "
                         f"Add assets, or allow fewer: `data.min_assets: {len(assets)}` in the experiment, min_assets={len(assets)} in code.")
     if n < min_sessions:
-        first, last = pd.to_datetime(days[[0, -1]] * DAY, unit="us") if n else (pd.NaT, pd.NaT)
-        raise DataError(f"{source}: found {n} sessions from {first:%Y-%m-%d} to {last:%Y-%m-%d} ({len(assets)} assets), "
+        span = " from {:%Y-%m-%d} to {:%Y-%m-%d}".format(*pd.to_datetime(days[[0, -1]] * DAY, unit="us")) if n else ""
+        raise DataError(f"{source}: found {n} sessions{span} ({len(assets)} assets), "
                         f"expected at least {min_sessions}: windows would not fill and no fold could be trained. "
                         f"Load a longer history, or allow less: `data.min_sessions: {n}` in the experiment, min_sessions={n} in code.")
 
