@@ -316,9 +316,12 @@ def _file_order(assets): return np.argsort(np.asarray(assets, dtype=object), kin
 
 
 def _long(columns, members, first, end, offset):
-    "Sessions `first` to `end` as records in the order of a file: by asset, then by time."
+    "Sessions `first` to `end` as records in the order of their files: year by year, by asset, then by time."
     index, order = members.index[first:end], _file_order(members.columns)
-    stamps = pd.DatetimeIndex(np.tile(index.as_unit("us").asi8, len(order)).view("M8[us]")).tz_localize("UTC")
-    names = pd.Categorical.from_codes(np.repeat(np.arange(len(order)), len(index)), np.asarray(members.columns)[order])
-    values = {k: v[first - offset:end - offset, order].T.ravel() for k, v in columns.items()}
-    return pd.DataFrame({"timestamp": stamps, "event_time": stamps, "asset_id": names, **values}, copy=False)
+    cuts = [0, *(np.flatnonzero(np.diff(index.year)) + 1), len(index)]
+    years = [slice(*cut) for cut in zip(cuts, cuts[1:])]
+    def filed(v): return np.concatenate([np.take(v[year], order, axis=1).T.ravel() for year in years])
+    stamps = pd.DatetimeIndex(filed(np.broadcast_to(index.as_unit("us").asi8[:, None], (len(index), len(order)))).view("M8[us]")).tz_localize("UTC")
+    codes = np.concatenate([np.repeat(np.arange(len(order)), year.stop - year.start) for year in years])
+    names = pd.Categorical.from_codes(codes, np.asarray(members.columns)[order])
+    return pd.DataFrame({"timestamp": stamps, "event_time": stamps, "asset_id": names, **{k: filed(v[first - offset:end - offset]) for k, v in columns.items()}}, copy=False)
