@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BAR_COLUMNS', 'STAMPS', 'SIDE_TABLES', 'SUFFIXES', 'FILE_NAME', 'LARGE', 'Provider', 'declared', 'read_table',
-           'read_stamps', 'read_numbers', 'FileProvider', 'read_date', 'pick_parts', 'pick', 'actions_from_adjusted',
-           'SampleProvider', 'SimulatedProvider']
+           'read_stamps', 'read_numbers', 'FileProvider', 'table_files', 'read_date', 'pick_parts', 'pick',
+           'actions_from_adjusted', 'SampleProvider', 'SimulatedProvider']
 
 # %% ../../nbs/data/05_providers.ipynb #2f0f47fb
 from abc import ABC, abstractmethod
@@ -260,13 +260,13 @@ class FileProvider(Provider):
 
     def bars(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Bars of some assets (None: all) with session dates in [start, end], in the file's own order."
-        parts = [_one_file(p, dict(self.columns), self.zone) for p in _files(self.path)]
+        parts = [_one_file(p, dict(self.columns), self.zone) for p in table_files(self.path)]
         frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
         return pick(frame, assets, start, end, self.zone, str(self.path))
 
     def batches(self, assets=None, start=None, end=None) -> Iterator[pd.DataFrame]:
         "The same bars file by file, and a Parquet file of millions of rows some months at a time."
-        parts = (part for path in _files(self.path) for part in _parts(path, dict(self.columns), self.zone))
+        parts = (part for path in table_files(self.path) for part in _parts(path, dict(self.columns), self.zone))
         return pick_parts(parts, assets, start, end, self.zone, str(self.path))
 
     def actions(self, assets=None, start=None, end=None) -> pd.DataFrame: return self._side("actions", ["announced", "kind", "source"])
@@ -297,7 +297,7 @@ class FileProvider(Provider):
 
     def expected_rows(self) -> int | None:
         "Rows of the Parquet files; text files do not say."
-        paths = _files(self.path)
+        paths = table_files(self.path)
         return None if any(map(_is_csv, paths)) else sum(_guard(p, pq.read_metadata).num_rows for p in paths if p.is_file())
 
     def _side(self, table, optional):
@@ -309,7 +309,14 @@ class FileProvider(Provider):
         return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "last_price", "shares"], path)
 
 # %% ../../nbs/data/05_providers.ipynb #86f081ec
-def _files(path):
+def table_files(
+    path,    # a file, a folder of files, or a list of them
+) -> list:   # paths, those of a folder sorted
+    """Files of a table.
+
+    Raises `DataError` for a folder without any.
+    """
+    if isinstance(path, (list, tuple)): return [file for one in path for file in table_files(one)]
     path = Path(path).expanduser()
     if not path.is_dir(): return [path]
     files = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))

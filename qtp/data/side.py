@@ -20,7 +20,7 @@ from ..core.errors import DataError, ParameterError, nearest
 from ..core.frames import check_utc
 from .adjust import ADJUSTMENTS, PRICES
 from .calendar import Calendar
-from .providers import BAR_COLUMNS, SUFFIXES, read_numbers, read_stamps, read_table
+from .providers import BAR_COLUMNS, read_numbers, read_stamps, read_table, table_files
 from .schemas import refusal
 
 # %% ../../nbs/data/05i_side.ipynb #f0f0b712
@@ -241,20 +241,10 @@ def read_macro(
 
     Raises `DataError` naming the file and the first row at fault.
     """
-    parts = [_one_macro(p) for p in _paths(path)]
+    parts = [_one_macro(p) for p in table_files(path)]
     if len({"realtime_start" in p for p in parts}) > 1:
         raise DataError(f"{path}: some files have 'realtime_start' and some have not: vintages and one vintage are read apart. Ingest them one after the other.")
     return pd.concat(parts, ignore_index=True)
-
-
-def _paths(path):
-    "Files of a path, of a folder or of a list of paths."
-    if isinstance(path, (list, tuple)): return [p for one in path for p in _paths(one)]
-    path = Path(path).expanduser()
-    if not path.is_dir(): return [path]
-    files = sorted(p for p in path.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
-    if not files: raise DataError(f"{path}: found a folder without Parquet or CSV files, expected at least one of {list(SUFFIXES)}.")
-    return files
 
 
 def _one_macro(path):
@@ -409,7 +399,7 @@ def read_benchmarks(
 
     Raises `DataError` naming the file and the first row at fault.
     """
-    return pd.concat([_one_benchmark(p) for p in _paths(path)], ignore_index=True)
+    return pd.concat([_one_benchmark(p) for p in table_files(path)], ignore_index=True)
 
 
 def _one_benchmark(path):
@@ -570,7 +560,7 @@ def read_options(
 
     Raises `DataError` naming the file and the first row at fault.
     """
-    return pd.concat([_one_chain(p) for p in _paths(path)], ignore_index=True)
+    return pd.concat([_one_chain(p) for p in table_files(path)], ignore_index=True)
 
 
 def _one_chain(path):
