@@ -1,8 +1,10 @@
 """What the feature engine costs: raw bars to stored features, a new session, the whole registry.
 
 Bars of simulated assets over 2,520 sessions. Rows of the table:
-- raw to stored: a CSV file an asset is read, widened, 50 features of each session and asset are computed and written to the lake; pandas reads the same files and
-  joins them. The same against pandas reading one Parquet file of the raw bars stands below it, without a target.
+- raw to stored: a CSV file an asset is read, widened, 50 features of each session and asset are computed and written to the lake; pandas reads the same files, dates
+  parsed, with its default engine (which takes less CPU here than its other one), and joins them. The same against pandas reading one Parquet file of the raw bars
+  stands below it, without a target. The parts are printed above the table, and beside them what it costs to write the finished columns with pyarrow and nothing else:
+  loading, widening, computing and the cheapest of these writes are what no store can go below.
 - one new session, every registered feature: the last session alone, from the history its lookback asks for, against the whole history; arrays in memory. The same
   through the store, which compares what is stored with the bars and appends a row of each feature, against computing and storing the whole history.
 - one new session, 100 assets, 50 features in a warm process, the bars in memory (`Live`): 99 of 100 calls take less, by the clock on the wall; the median, and what
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from make_bench_data import peak_gib
 
 from qtp.core.frames import to_wide
@@ -37,6 +42,8 @@ from qtp.features.registry import REGISTRY, load_families, parse_specs
 from qtp.features.store import FeatureStore
 
 TURNS, CALLS, SESSIONS = 5, 200, 2520   # turns of a comparison; calls of a warm process; sessions in ten years
+PLAIN = {"as it is": dict(compression="none"), "lz4": dict(compression="lz4"), "zstd 1": dict(compression="zstd", compression_level=1),
+         "zstd 1, bytes split": dict(compression="zstd", compression_level=1, use_byte_stream_split=True)}     # barest ways to write the columns, the lake's own last
 
 
 def main():
@@ -74,8 +81,29 @@ def raw_to_stored(folder, assets, sessions, turns, small):
             pairs.append((ours, peer))
         check(FeatureStore(Lake(folder/f"lake-{name}-{turns}")).read(list(fs.names)).raw, fs.raw, "what was stored")
         out.append((f"raw to 50 stored features, {name}", *summary(pairs[1:] or pairs, "s"), target))
+    parts(folder, files, specs, fs, turns)
     gib = in_a_process("stored", folder, small)
     return [*out, ("  peak memory", gib, None, "GiB", gib, 1)]
+
+
+def parts(folder, files, specs, fs, turns):
+    "Print what each part of the way from the CSV files to the lake costs, and what the barest ways to write the columns cost."
+    took, runs = {}, count()
+    def part(name, work):
+        seconds = [timed(work) for _ in range(turns + 1)][1:]
+        took[name] = statistics.median(s for s, _ in seconds)
+        return seconds[-1][1]
+    raw = part("load", lambda: pd.concat([pd.read_csv(f, parse_dates=["timestamp"]) for f in files]))
+    bars = part("widen", lambda: wide_of(raw))
+    part("features", lambda: materialize(specs, bars, normalise=None))
+    part("features and store", lambda: materialize(specs, bars, normalise=None, store=FeatureStore(Lake(folder/f"parts-{next(runs)}"))))
+    for name, how in PLAIN.items():
+        part(f"write {name}", lambda: pq.write_table(pa.table({n: c.T.ravel() for n, c in zip(fs.names, fs.raw)}), folder/"plain.parquet", use_dictionary=False, **how))  # noqa: B023
+        print(f"  {'write ' + name:<28} {took[f'write {name}']:.3f} s CPU, {(folder/'plain.parquet').stat().st_size / 2**20:.1f} MiB", flush=True)
+    took["store"] = took.pop("features and store") - took["features"]
+    for name in ("load", "widen", "features", "store"): print(f"  {name:<28} {took[name]:.3f} s CPU, {took[name] / took['load']:.1f} x loading", flush=True)
+    least = sum(took[k] for k in ("load", "widen", "features")) + min(v for k, v in took.items() if k.startswith("write"))
+    print(f"  with the cheapest write      {least:.3f} s CPU, {least / took['load']:.1f} x loading", flush=True)
 
 
 def write_raw(folder, assets, sessions):
