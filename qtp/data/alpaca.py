@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from ..core.errors import DataError, ParameterError
 from .adjust import PRICES
 from .providers import BAR_COLUMNS, pick, read_date, read_numbers, read_stamps
-from .transport import Limits, Transport, WebProvider, batches, check_key, read_json_reply
+from .transport import Limits, Transport, WebProvider, batches, check_key, month_windows, read_json_reply
 
 # %% ../../nbs/data/05e_alpaca.ipynb #b51fa85a
 NEW_YORK = "America/New_York"
@@ -197,8 +197,7 @@ class AlpacaProvider(WebProvider):
         first, last = read_date(start, "start"), read_date(end, "end")
         if self.bar == "1d": return [(first, last)]
         first, last = first if first is not None else FIRST, min(last if last is not None else self._today, self._today)
-        months = pd.period_range(first, last, freq="M")
-        return [(max(first, m.start_time), min(last, m.end_time.normalize())) for m in months]
+        return month_windows(first, last)
 
     def actions(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Splits, dividends and spin-offs with ex-dates in [start, end]."
@@ -206,9 +205,6 @@ class AlpacaProvider(WebProvider):
         first, last = first if first is not None else FIRST, last if last is not None else self._today + PROCESSED[1]
         frame = pd.concat([self._acted(group, first, last) for group in batches(self._asked(assets), self.batch)], ignore_index=True)
         return frame[frame["ex_date"].between(first, last)].reset_index(drop=True).assign(source="alpaca")
-
-    @property
-    def _today(self): return self.now.tz_convert(NEW_YORK).tz_localize(None).normalize()
 
     def _group(self, group, start, end):
         "Bars of some names, those that had ended when they came."

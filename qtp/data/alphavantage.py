@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core.errors import DataError, ParameterError
 from .providers import BAR_COLUMNS, read_date
-from .transport import Again, QueryKey, Reply, TransportError, WebProvider, batches, read_json_reply, tabulate, to_dates
+from .transport import Again, QueryKey, Reply, TransportError, WebProvider, month_windows, read_json_reply, tabulate, to_dates
 
 # %% ../../nbs/data/05b_alphavantage.ipynb #92b1f13b
 _TOO_FAST = re.compile(r"per minute|per second|call frequency|burst|spreading out", re.I)
@@ -143,22 +143,14 @@ class AlphaVantageProvider(WebProvider):
 
     def batches(self, assets=None, start=None, end=None):
         "The same bars in parts: a hundred assets (daily) or one month (five minutes) each."
-        names, found = self._asked(assets), 0
-        for first, last in self.windows(start, end):
-            for group in batches(names, 100) if self.bar == "1d" else [names]:
-                part = pd.concat([self._one(asset, first, last) for asset in group], ignore_index=True)
-                found += len(part)
-                if len(part): yield part
-        if not found: raise DataError(f"alphavantage: no bars of {names[:5]} from {start} to {end}. Check the symbols and dates.")
+        return self._one_by_one(assets, start, end, "Check the symbols and dates.")
 
     def windows(self, start=None, end=None) -> list:
         "Periods that are asked for one by one: months of five-minute bars, all of daily ones."
         start, end = read_date(start, "start"), read_date(end, "end")
         if self.bar == "1d": return [(start, end)]
         if start is None: raise ParameterError("alphavantage: five-minute bars are read by month, found no `start`. Give the first session date.")
-        last = end if end is not None else self.now.tz_convert(ZONE).tz_localize(None).normalize()
-        months = pd.period_range(start, last, freq="M")
-        return [(max(start, m.start_time), min(last, m.end_time.normalize())) for m in months]
+        return month_windows(start, end if end is not None else self._today)
 
     def actions(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Splits, spin-offs written as splits, and dividends by ex-session; dates of announcement without `premium` alone."

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.errors import DataError, ParameterError
 from .providers import BAR_COLUMNS, read_date
-from .transport import Again, Reply, TransportError, WebProvider, batches, pages, read_json_reply, tabulate, to_dates
+from .transport import Again, Reply, TransportError, WebProvider, month_windows, pages, read_json_reply, tabulate, to_dates
 
 # %% ../../nbs/data/05c_polygon.ipynb #8778c4f4
 ZONE = "America/New_York"
@@ -173,21 +173,14 @@ class PolygonProvider(WebProvider):
 
     def batches(self, assets=None, start=None, end=None) -> Iterator[pd.DataFrame]:
         "The same bars in parts: a hundred assets (daily) or one month (five minutes) each."
-        names, found = self._asked(assets), 0
-        for first, last in self.windows(start, end):
-            for group in batches(names, 100) if self.bar == "1d" else [names]:
-                part = pd.concat([self._one(asset, first, last) for asset in group], ignore_index=True)
-                found += len(part)
-                if len(part): yield part
-        if not found: raise DataError(f"polygon: no bars of {names[:5]} from {start} to {end}. Check the symbols, the dates, and how far back the plan reaches.")
+        return self._one_by_one(assets, start, end, "Check the symbols, the dates, and how far back the plan reaches.")
 
     def windows(self, start=None, end=None) -> list:
         "Periods that are asked for one by one: months of five-minute bars, all of daily ones."
         start, end = read_date(start, "start"), read_date(end, "end")
         if start is None: raise ParameterError("polygon: found no `start`, expected the first session date. This source is asked for a period.")
-        last = end if end is not None else self.now.tz_convert(ZONE).tz_localize(None).normalize()
-        if self.bar == "1d": return [(start, last)]
-        return [(max(start, m.start_time), min(last, m.end_time.normalize())) for m in pd.period_range(start, last, freq="M")]
+        last = end if end is not None else self._today
+        return [(start, last)] if self.bar == "1d" else month_windows(start, last)
 
     def actions(self, assets=None, start=None, end=None) -> pd.DataFrame:
         "Splits and dividends by ex-session, with their day of announcement where the source has it."

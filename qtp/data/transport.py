@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['REASONS', 'BLANKED', 'log', 'KEPT_HEADERS', 'UNCACHED', 'RETRIED', 'TransportError', 'Again', 'Call', 'Reply',
            'check_key', 'Redactor', 'QueryKey', 'HeaderKey', 'Limits', 'TokenBucket', 'retry_after', 'Store',
-           'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches', 'tabulate',
-           'to_dates', 'WebProvider', 'bar_ends']
+           'lifetime', 'Budget', 'read_json_reply', 'Transport', 'TransportAdapter', 'pages', 'batches',
+           'month_windows', 'tabulate', 'to_dates', 'WebProvider', 'bar_ends']
 
 # %% ../../nbs/data/05a_transport.ipynb #40be9f44
 import base64
@@ -626,6 +626,14 @@ def batches(
     names = list(dict.fromkeys(names))
     for i in range(0, len(names), size): yield names[i:i + size]
 
+
+def month_windows(
+    first: pd.Timestamp,  # civil day
+    last: pd.Timestamp,   # civil day, included
+) -> list:                # (first, last) day of each calendar month from one to the other; none where `last` is earlier
+    "A period by calendar months, for sources that are asked month by month."
+    return [(max(first, m.start_time), min(last, m.end_time.normalize())) for m in pd.period_range(first, last, freq="M") if first <= last]
+
 # %% ../../nbs/data/05a_transport.ipynb #7ccae3ba
 def tabulate(
     records,              # list of dicts, as in a reply
@@ -720,6 +728,21 @@ class WebProvider(Provider):
         if names: return names
         raise ParameterError(f"{self.name}: no assets named, expected at least one. This source is asked by name: give `assets`, or set them in the provider's options.")
 
+    @property
+    def _today(self):
+        "Civil day of the ingestion where the source is."
+        return self.now.tz_convert(self.zone).tz_localize(None).normalize()
+
+    def _one_by_one(self, assets, start, end, remedy):
+        "What `_one` reads of each name: a hundred names of daily bars, or one of the `windows` of shorter ones, at a time."
+        names, found = self._asked(assets), 0
+        for first, last in self.windows(start, end):
+            for group in batches(names, 100) if self.bar == "1d" else [names]:
+                part = pd.concat([self._one(asset, first, last) for asset in group], ignore_index=True)
+                found += len(part)
+                if len(part): yield part
+        if not found: raise DataError(f"{self.name}: no bars of {names[:5]} from {start} to {end}. {remedy}")
+
     def _ticker(self, asset): return self.tickers.get(asset, asset)
 
     def _lifetime(self, end): return lifetime(end if end is not None else self.now, self.now, self.ttl, self.settle)
@@ -730,7 +753,7 @@ class WebProvider(Provider):
         if not ended.all(): log.info("%s: %d of %d bars had not ended at %s and are left out", self.name, (~ended).sum(), len(frame), received)
         return frame[ended].reset_index(drop=True)
 
-
+# %% ../../nbs/data/05a_transport.ipynb #8c0dda01
 def bar_ends(
     stamps: pd.Series,   # session dates of daily bars, starts of shorter ones; naive stamps are in `zone`
     bar: str,            # "1d", "5min" or "1min"

@@ -267,7 +267,7 @@ class YahooProvider(WebProvider):
     def _history(self, asset, start, end, bar):
         yfinance, _ = _yfinance()
         first, last = read_date(start, "start"), read_date(end, "end")
-        today, day = self.now.tz_convert(NEW_YORK).tz_localize(None).normalize(), "%Y-%m-%d"
+        today, day = self._today, "%Y-%m-%d"
         until = min(last if last is not None else today, today) + pd.Timedelta("1D")      # yfinance leaves out the end
         ticker = yfinance.Ticker(_symbol(self._ticker(asset)))
         ticker._data, ticker._tz = self._data, NEW_YORK     # the zone saves yfinance a call a name; the chart's own is checked
