@@ -155,7 +155,11 @@ BATCH = 2**26   # values that are brought into the order of a file at once: 256 
 
 
 class FeatureStore:
-    "Feature sets in a lake, and what is still true of them."
+    """Feature sets in a lake, and what is still true of them.
+
+    A set is of one list of assets: with another list everything is computed anew. Whoever joins or leaves a universe does so in `members`,
+    which asks for what looks across assets alone.
+    """
 
     def __init__(
         self,
