@@ -5,7 +5,7 @@ import pytest
 
 from qtp.evaluation.ic import ic_panel, rank_ic
 from qtp.causality.certify import check_certificate
-from qtp.core.errors import ParameterError
+from qtp.core.errors import FeatureError, ParameterError
 from qtp.features.engine import FeatureSet, default_features, materialize
 from qtp.features.registry import parse_specs
 from qtp.features.selection import block_stability, clusters, common_ic, feature_ic, pruning_log, rank_correlation, rolling_stability, select_features, settled, training_ic
@@ -135,3 +135,28 @@ def test_sets_families_and_names_add_up():
     labels = [s.label for s in wanted_features(["rsi"], ["spectral"], "core")]
     assert labels[0] == "rsi_14" and len(labels) == len(set(labels)) == 1 + 6 + len(SETS["core"]())
     with pytest.raises(ParameterError, match="expected one of"): named_set("everything")
+
+
+def test_the_road_reads_five_minute_bars_where_there_are_any(tmp_path):
+    from qtp.core.files import read_json
+    from qtp.workbench.runner import run_road
+    data = {"n_assets": 8, "start": "2022-03-01", "end": "2022-12-30"}
+    asked = {"families": ["intraday"], "features": ["vpin"], "budget": "quick", "n_samples": 100, "stress_sessions": 0, "train_fraction": .5}
+    run_road({"data": data | {"intraday": True}, "features": asked}, tmp_path/"with", upto="features")
+    fs, told = FeatureSet.load(tmp_path/"with"/"04-features"/"features"), read_json(tmp_path/"with"/"04.json")
+    decisions = pd.read_csv(tmp_path/"with"/"04-features"/"redundancy.csv", index_col=0)
+    assert set(decisions["family"]) == {"intraday"} and len(decisions) == 21 and check_certificate(fs).verdict == "clean"
+    coverage = pd.read_csv(tmp_path/"with"/"04-features"/"audit_coverage.csv")
+    compared = coverage[coverage["layer"] == "staggered"].groupby("feature")["values"].sum()
+    assert (compared.reindex(decisions.index) > 0).all()                # the statistics were shocked like any other field
+    assert told["verdicts"][0]["value"] == "clean" and "bars_5min" in fs.certificate.data_fingerprint
+    statistics = pd.read_csv(tmp_path/"with"/"04-features"/"session_statistics.csv", index_col=0)
+    assert "vpin_20" in statistics.loc["session_bulk_imbalance", "read_by"] and (statistics["assets"] == 8).all()
+
+
+def test_without_five_minute_bars_a_set_says_what_it_lacks_and_a_name_is_refused():
+    phase = run_phase(features=["rsi"], feature_set="default", n_samples=60)
+    log = phase.load("features", "pruning").set_index("feature")
+    assert (log.loc["jump_share_20", ["event", "reason"]] == ["left out", "needs five-minute bars, and the lake has none"]).all()
+    with pytest.raises(FeatureError, match="needs `session_bulk_imbalance`"): run_phase(features=["vpin"])
+    with pytest.raises(ParameterError, match="feed nothing of 'intraday'"): run_phase(families=["intraday"])

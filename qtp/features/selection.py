@@ -270,12 +270,14 @@ def pruning_log(
     table: pd.DataFrame,             # from `select_features` or `redundancy`
     train_index: pd.DatetimeIndex,   # training sessions on which it was judged
     failures=(),                     # (label, message) of features that could not be computed
+    missing=(),                      # (label, reason) of features that were not tried
 ) -> pd.DataFrame:                   # (events, feature event partner rho ic partner_ic reason first last), in the order of the set
     "Every decision that is not a plain keep, with its reason and the sessions behind it."
     told = table[(table["decision"] == "drop") | (table["partner"] != "")]
     rows = [{"feature": name, "event": "dropped" if r["decision"] == "drop" else "reported", "partner": r["partner"], "rho": r["rho"], "ic": r["ic"],
              "partner_ic": table["ic"].get(r["partner"], np.nan), "reason": r["reason"]} for name, r in told.iterrows()]
-    rows += [{"feature": name, "event": "failed", "partner": "", "rho": np.nan, "ic": np.nan, "partner_ic": np.nan, "reason": message} for name, message in failures]
+    plain = {"partner": "", "rho": np.nan, "ic": np.nan, "partner_ic": np.nan}
+    rows += [{"feature": name, "event": event, **plain, "reason": why} for event, told in (("failed", failures), ("left out", missing)) for name, why in told]
     columns = ["feature", "event", "partner", "rho", "ic", "partner_ic", "reason"]
     return pd.DataFrame(rows, columns=columns).assign(first=train_index[0], last=train_index[-1])
 

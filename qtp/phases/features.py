@@ -15,18 +15,19 @@ import yaml
 from ..causality.audit import audit
 from ..causality.certify import certify
 from ..causality.certify import waive as let_pass
-from ..core.errors import CertificateError
+from ..core.errors import CertificateError, DataError
 from ..core.files import write_json, write_text
 from ..evaluation.ic import regime_ic
-from ..features.graph import fields_of
+from ..features.graph import fields_of, leaves
 from ..features.regime import market_return, regimes
-from ..features.registry import feature_metadata, register_file
+from ..features.registry import feature_metadata, parse_specs, register_file
 from ..features.robustness import YOUNG, robustness
 from ..features.selection import (STEADY, cluster_summary, feature_ic, on_target, pruning_log, rank_correlation, rolling_stability, select_features, settled,
                                     training_ic)
-from ..features.sets import wanted_features
+from ..features.session import SESSION, with_session
+from ..features.sets import left_out, wanted_features
 from ..labels.forward_return import forward_return
-from .data import open_market
+from .data import INTRADAY, open_market, open_sessions
 from ..workbench.handoff import Phase
 from ..workbench.steps import normaliser
 
@@ -41,7 +42,7 @@ def run(run_dir, features, families, feature_set, modules, on_error, normalise, 
     phase = Phase.open("features", run_dir, locals())
     limits, market = phase.upstream("scope").parameters["selection"], _with_sectors(open_market(phase))
     for path in modules: register_file(phase.settings.home / path)
-    specs = wanted_features(features, families, feature_set, market.bars.columns.get_level_values(0).unique())
+    market, specs, missing = _offered(phase, market, features=features, families=families, feature_set=feature_set)
     make = normaliser(phase.parameters)
     full = make(specs, market.bars, market.members, on_error=on_error)
     report = _audited(full, market, make, _at_once(full, phase.settings.memory_gb), n_samples=n_samples, budget=budget, seed=seed)
@@ -53,7 +54,7 @@ def run(run_dir, features, families, feature_set, modules, on_error, normalise, 
     decisions.insert(0, "family", [m["family"] for m in full.metadata])
     correlation = rank_correlation(full, train)
     _leave_ic(phase, full, returns, market, train)
-    _leave_selection(phase, full, chosen, decisions, correlation, train)
+    _leave_selection(phase, full, chosen, decisions, correlation, train, missing)
     phase.save_features(chosen)
     stressed = _leave_robustness(phase, full.specs, market)
     _leave_metadata(phase, full, decisions, stressed)
@@ -66,6 +67,37 @@ def _with_sectors(market):
     found = fields_of(market)
     if "sector" not in found or "sector" in market.bars: return market
     return replace(market, bars=pd.concat([market.bars, pd.concat({"sector": found["sector"]}, axis=1, names=market.bars.columns.names)], axis=1).sort_index(axis=1))
+
+
+def _offered(phase, market, **asked):
+    "The market with the session statistics that its features read, those features, and why others of a set are missing."
+    fields, why, reach = market.bars.columns.unique(0), "the lake has none", 0
+    if INTRADAY in phase.upstream("data").fingerprints: market, why, reach = _with_sessions(phase, market, wanted_features(**asked, fields=[*fields, *SESSION]))
+    fields = market.bars.columns.unique(0)
+    missing = {k: f"needs five-minute bars, and {why}" if needs[0] in SESSION else f"needs {', '.join(needs)}, which the lake has not"
+               for k, needs in left_out(fields, **asked)["needs"].items()}
+    specs, named = wanted_features(**asked, fields=fields), {s.label for s in (parse_specs(asked["features"]) if asked["features"] else [])}
+    short = [s for s in specs if s.label not in named and _read([s]) and s.lookback >= reach]
+    missing |= {s.label: f"looks back {s.lookback} sessions, and {reach} have five-minute bars" for s in short}
+    return market, [s for s in specs if s.label not in missing], missing
+
+
+def _read(specs):
+    "Session statistics that features are computed from."
+    return SESSION.keys() & set().union(*(leaves(s.name, SESSION) for s in specs))
+
+
+def _with_sessions(phase, market, specs):
+    "The market with what features read of five-minute bars; why they get none; sessions that have some."
+    names = sorted(_read(specs))
+    if not names: return market, "", 0
+    try: found = open_sessions(phase, market, names)
+    except DataError as e: return market, f"none can be used: {e}", 0
+    readers = pd.Series({n: ", ".join(s.label for s in specs if n in _read([s])) for n in names})
+    known = found.notna().T.groupby(level="field")
+    table = pd.DataFrame({"sessions": known.any().sum(axis=1), "assets": found.notna().any().groupby(level="field").sum(), "read_by": readers})
+    phase.table("session_statistics", table.rename_axis("statistic"), csv=True)
+    return replace(market, bars=with_session(market.bars, found)), "", int(found.notna().any(axis=1).sum())
 
 
 def _at_once(full, memory_gb):
@@ -130,9 +162,9 @@ def _leave_ic(phase, full, returns, market, train):
     phase.table("regime_ic", regime_ic(ics.loc[known], states.loc[known], p["ic_horizon"]).reset_index(), csv=True)
 
 
-def _leave_selection(phase, full, chosen, decisions, correlation, train):
+def _leave_selection(phase, full, chosen, decisions, correlation, train, missing):
     steady = decisions.filter(like="steady_")
-    log = pruning_log(decisions, train, full.failures)
+    log = pruning_log(decisions, train, full.failures, missing.items())
     phase.table("redundancy", decisions, csv=True)
     phase.table("stability", decisions.filter(regex="^(stability|steady|turnover)_").join(on_target(steady).add_prefix("target_")), csv=True)
     phase.table("correlation", correlation, csv=True)
@@ -140,9 +172,14 @@ def _leave_selection(phase, full, chosen, decisions, correlation, train):
     phase.table("clusters", cluster_summary(decisions).reset_index(), csv=True)
     over = {w: rolling_stability(chosen.rows(train), w, phase.parameters["min_assets"]).quantile([.25, .5, .75], axis=1).T.add_prefix(f"{w}_") for w in (3, 5, 10)}
     phase.table("rolling_stability", pd.concat(over.values(), axis=1))
-    phase.metrics({f"features {event}": int((log["event"] == event).sum()) for event in ("dropped", "reported", "failed")})
+    phase.metrics({f"features {event}": int((log["event"] == event).sum()) for event in ("dropped", "reported", "failed", "left out")})
+    for why, here in log[log["event"] == "left out"].groupby("reason", sort=False)["feature"]: phase.note(f"left out of the set, {_some(here)}: {why}")
+    log = log[log["event"] != "left out"]
     if len(log) > TOLD: phase.note(", ".join(f"{n} features {event}" for event, n in log["event"].value_counts().items()) + ": each with its reason in pruning.csv.")
     for _, e in log[(log["event"] == "failed") | (len(log) <= TOLD)].iterrows(): phase.note(f"{e['event']} {e['feature']}: {e['reason'].removeprefix('reported: ')}")
+
+
+def _some(names): return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
 
 
 def _leave_robustness(phase, specs, market):
