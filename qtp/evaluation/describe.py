@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import DataError, ParameterError
-from .ic import hac_error
+from .ic import hac_mean
 
 # %% ../../nbs/evaluation/03_describe.ipynb #0862937e
 def tails(
@@ -117,7 +117,7 @@ def _mean_pair(block):
 def season_table(
     market: pd.Series,          # (sessions,) decimal returns of the market
     zone: str = "America/New_York",  # in which a session's date is read
-) -> pd.DataFrame:              # ((part, value), mean_bps t_hac n) weekday, month and turn of the month
+) -> pd.DataFrame:              # ((part, value), mean_bps half_bps t_hac p_hac n; half of the 95 % interval) weekday, month and turn of the month
     """What weekday and month have meant.
 
     Raises `DataError` for stamps without a zone.
@@ -129,7 +129,7 @@ def season_table(
     rows = {}
     for part, labels in (("weekday", days.day_name().str[:3]), ("month", days.month_name().str[:3]), ("turn of month", turn)):
         for value in pd.unique(pd.Series(labels)): rows[part, value] = _mean_test(market.where(np.asarray(labels) == value))
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean_bps", "t_hac", "n"])
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean_bps", "half_bps", "t_hac", "p_hac", "n"])
     table.index = pd.MultiIndex.from_tuples(table.index)
     order = {v: i for i, v in enumerate("Mon Tue Wed Thu Fri Sat Sun Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
     table = table.rename_axis(["part", "value"]).reset_index()
@@ -137,8 +137,8 @@ def season_table(
 
 
 def _mean_test(series):
-    error = hac_error(series, 5)
-    return 1e4 * series.mean(), series.mean() / error if error > 0 else np.nan, float(series.count())
+    found = hac_mean(series)
+    return 1e4 * found.mean, 1e4 * found.half, found.t, found.p, float(series.count())
 
 # %% ../../nbs/evaluation/03_describe.ipynb #5439bebc
 def largest_moves(

@@ -12,7 +12,6 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from math import erfc, sqrt
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from ..data.ingest import ingest
 from ..data.market import MarketData, load_market
 from ..data.sources import make_provider
 from ..data.universe import select_top_k
-from ..evaluation.ic import hac_error, ic_summary, rank_ic
+from ..evaluation.ic import hac_mean, ic_summary, rank_ic
 from ..execution.cost import cost_adjusted_scores, flat_cost, liquidity
 from ..features.selection import select_features
 from ..features.sets import wanted_features
@@ -176,13 +175,8 @@ def _traded(s, market, scores, until):
     net = trade(weights, cost_model(p))
     first = net.trades["timestamp"].min()
     gross, other = (trade(w, free).returns.loc[first:] for w in (weights, passive))
-    t = _t(gross - other)
-    return {"sharpe": return_metrics(net.returns.loc[first:])["sharpe"], "sharpe_gross": return_metrics(gross)["sharpe"], "active_t": t, "p_active": erfc(abs(t) / sqrt(2))}
-
-
-def _t(returns):
-    error = hac_error(returns, int(4 * (len(returns) / 100) ** (2 / 9)))   # lags: Newey and West, Review of Economic Studies 61 (1994)
-    return returns.mean() / error if error > 0 else np.nan
+    active = hac_mean(gross - other)
+    return {"sharpe": return_metrics(net.returns.loc[first:])["sharpe"], "sharpe_gross": return_metrics(gross)["sharpe"], "active_t": active.t, "p_active": active.p}
 
 # %% ../../nbs/workbench/06a_placebo.ipynb #04d09236
 NOMINAL = 0.05    # level of the tests whose rejections are counted
