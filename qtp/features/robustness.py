@@ -36,13 +36,13 @@ def stress_worlds(
     hit = rng.random((n, len(assets))) < 1 / JUMP_EVERY
     level = np.where(hit, np.where(rng.random(hit.shape) < .5, 1 + JUMP, 1 - JUMP), 1.0).cumprod(axis=0)
     row, asset = np.arange(n)[:, None], np.arange(len(assets))[None, :]
-    return {"noise": _scaled(bars, noise), "young": _without(bars, (row < n - YOUNG) & (asset % 2 == 0)),
+    return {"noise": _scaled(bars, noise, "session_"), "young": _without(bars, (row < n - YOUNG) & (asset % 2 == 0)),
             "jumps": _scaled(bars, level), "delisted": _without(bars, (row > n // 2) & (asset % 3 == 0))}
 
 
-def _scaled(bars, factor):
-    prices = [name for name in PRICES if name in bars.columns.get_level_values(0)]
-    return pd.concat({name: bars[name] * factor if name in prices else bars[name] for name in bars.columns.get_level_values(0).unique()}, axis=1, names=bars.columns.names)
+def _scaled(bars, factor, also=()):
+    moved = lambda name: name in PRICES or name.startswith(also)
+    return pd.concat({name: bars[name] * factor if moved(name) else bars[name] for name in bars.columns.get_level_values(0).unique()}, axis=1, names=bars.columns.names)
 
 
 def _without(bars, gone):
