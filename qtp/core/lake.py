@@ -158,9 +158,9 @@ class Lake:
         Raises `LakeError` if the table, its version or a field is not there, or if the frame would not fit the memory budget.
         """
         held = self._open(table, version)
-        names, files = _readable(held, fields), _within(held, start, end)
-        self._check_budget(held, files, names, _filter(held, as_of, assets, start, end))
-        frame = to_frame(_guarded(held, read_files, held.fs, [f.path for f in files], held.schema, names, _filter(held, as_of, assets, start, end)))
+        names, files, where = _readable(held, fields), _within(held, start, end), _filter(held, as_of, assets, start, end)
+        _check_budget(held, files, names, where, self.memory_gb)
+        frame = to_frame(_guarded(held, read_files, held.fs, [f.path for f in files], held.schema, names, where))
         key = [k for k in held.key if k in names]
         if as_of is not None: return asof(frame, as_of, key)
         return _by_key(frame, key)
@@ -285,7 +285,7 @@ class Lake:
         gone = [f for f in held.files if f.part == part]
         if len(gone) < 2: return len(gone)
         with _refusing(f"{table}: {part or 'it'} cannot be rewritten, its files stay as they are"):
-            self._commit(held, [_write_whole(held, part, gone, None)], "append", dict(operation="rewrite"), gone)
+            _commit(held, [_write_whole(held, part, gone, None)], "append", dict(operation="rewrite"), gone)
         return len(gone)
 
     def verify(
@@ -395,7 +395,7 @@ class Lake:
         groups = parts_of(table, fresh)
         gone = _due(held, groups)
         files = _write_parts(held.fs, table, groups, held.schema, held.key, gone, held)
-        after = self._commit(held, files, "append", dict(operation="append", appended=len(fresh), revised=revised, **note), gone)
+        after = _commit(held, files, "append", dict(operation="append", appended=len(fresh), revised=revised, **note), gone)
         return TableVersion(table, after, held.content.rows + len(fresh), len(fresh), revised, len(frame) - len(fresh))
 
     def _replace_once(self, held, table, frame, key, note):
@@ -403,7 +403,7 @@ class Lake:
         if held.content == content_of(frame) and set(held.schema.names) == set(frame.columns): return TableVersion(table, held.version, len(frame), 0, 0, len(frame))
         schema = schema_of(frame)
         files = _write_parts(held.fs, table, parts_of(table, frame), schema, key or held.key)
-        after = self._commit(held, files, "overwrite", dict(operation="replace", appended=len(frame), revised=0, **note), schema=schema)
+        after = _commit(held, files, "overwrite", dict(operation="replace", appended=len(frame), revised=0, **note), schema=schema)
         return TableVersion(table, after, len(frame), len(frame), 0, 0)
 
     def _create(self, table, frame, key, note, n_given):
@@ -418,32 +418,13 @@ class Lake:
                                       commit_properties=_properties(said))
         return TableVersion(table, 0, len(frame), len(frame), 0, n_given - len(frame))
 
-    def _commit(self, held, files, mode, said, gone=(), schema=None):
-        "One atomic step from the version that was read to the next; refused when another writer was faster."
-        out = {f.path for f in gone} if mode == "append" else {f.path for f in held.files}
-        after = reduce(add, (f.content for f in [*[f for f in held.files if f.path not in out], *files]), Content())
-        held.delta.create_write_transaction([*_adds(files), *_removes(gone)], mode, _delta_schema(schema or held.schema, held.name), [PART] if held.name in PARTS else [],
-                                            post_commithook_properties=_hooks(), commit_properties=_properties(said | dict(rows=after.rows, hash=after.hash)))
-        return held.version + 1
-
     def _write_pin(self, name, numbers):
         if "://" not in self.root: return write_json(f"{self.root}/{PINS}/{name}.json", numbers)
         with self._home().open_output_stream(f"{PINS}/{name}.json", buffer_size=2**16) as out: out.write(json.dumps(numbers).encode())      # an object is there whole or not at all
 
-    def _check_budget(self, held, files, names, where):
-        rows = sum(f.content.rows for f in files)
-        wide = sum(_WIDTH.get(str(held.schema.field(n).type), 8) for n in names) * 2 / 2**30      # rows are held twice while they are sorted
-        if rows * wide <= self.memory_gb: return
-        rows = _guarded(held, count_rows, held.fs, [f.path for f in files], held.schema, where)
-        need = rows * wide
-        if need <= self.memory_gb: return
-        raise LakeError(f"{held.name}: {rows:,} rows of {len(names)} columns need about {need:.1f} GiB, more than the budget of {self.memory_gb} GiB. "
-                        "Ask for fewer `fields` or a shorter span, or use `lake.stream`, which goes month by month.")
-
 # %% ../../nbs/core/05_lake.ipynb #06f5528e
 PINS = "_pins"                                   # folder of the files that say who reads which version
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_WIDTH = {"string": 24, "bool": 1, "int32": 4}   # bytes a value in a frame, where it is not 8
 
 
 def _check_name(name, what, pattern):
@@ -533,6 +514,15 @@ def _removes(files):
     from deltalake.transaction import RemoveAction
     return [RemoveAction(f.path, False, int(time.time() * 1000), f.size, f.partition_values) for f in files]     # the instant only tells `vacuum` how old a file is
 
+
+def _commit(held, files, mode, said, gone=(), schema=None):
+    "One atomic step from the version that was read to the next; refused when another writer was faster."
+    out = {f.path for f in gone} if mode == "append" else {f.path for f in held.files}
+    after = reduce(add, (f.content for f in [*[f for f in held.files if f.path not in out], *files]), Content())
+    held.delta.create_write_transaction([*_adds(files), *_removes(gone)], mode, _delta_schema(schema or held.schema, held.name), [PART] if held.name in PARTS else [],
+                                        post_commithook_properties=_hooks(), commit_properties=_properties(said | dict(rows=after.rows, hash=after.hash)))
+    return held.version + 1
+
 # %% ../../nbs/core/05_lake.ipynb #85fd91a2
 def _due(held, groups):
     "Files that this append joins with its own: those of a partition that has many, and of one that a newer one closes."
@@ -562,6 +552,9 @@ def _write_whole(held, part, gone, fresh):
     return whole
 
 # %% ../../nbs/core/05_lake.ipynb #92817099
+_WIDTH = {"string": 24, "bool": 1, "int32": 4}   # bytes a value in a frame, where it is not 8
+
+
 def _readable(held, fields):
     if fields is None: return held.schema.names
     missing = sorted(set(fields) - set(held.schema.names))
@@ -611,6 +604,18 @@ def _guarded(held, read, *args):
     except (OSError, pa.ArrowException) as e:
         raise LakeError(f"{held.name}, version {held.version}: a data file cannot be read ({_one_line(e)}). "
                         "Run `qtp lake verify` to see which; a version that `vacuum` removed cannot be read any more.") from e
+
+
+def _check_budget(held, files, names, where, memory_gb):
+    "Refuse a frame that would not fit."
+    rows = sum(f.content.rows for f in files)
+    wide = sum(_WIDTH.get(str(held.schema.field(n).type), 8) for n in names) * 2 / 2**30      # rows are held twice while they are sorted
+    if rows * wide <= memory_gb: return
+    rows = _guarded(held, count_rows, held.fs, [f.path for f in files], held.schema, where)
+    need = rows * wide
+    if need <= memory_gb: return
+    raise LakeError(f"{held.name}: {rows:,} rows of {len(names)} columns need about {need:.1f} GiB, more than the budget of {memory_gb} GiB. "
+                    "Ask for fewer `fields` or a shorter span, or use `lake.stream`, which goes month by month.")
 
 # %% ../../nbs/core/05_lake.ipynb #4e535459
 def _storable(frame, table, key):
