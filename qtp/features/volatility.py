@@ -67,47 +67,48 @@ EPS, TINY = float(np.finfo(float).eps), 1e-300
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _variances(x, window, least, out):
+def _variances(x, window, least, out, runs):
     "About the variance of each window of a row, infinite where there is none; how far it may be off."
-    n, top, middle, known, d = x.size, 0.0, 0.0, 0, 0.0
+    n, middle, total, square, known = x.size, 0.0, 0.0, 0.0, 0.0
+    for t in range(n - 1, -1, -1):
+        if np.isfinite(x[t]):
+            middle = x[t]
+            break
     for t in range(n):
-        if np.isfinite(x[t]): middle, known, top = middle + x[t], known + 1, max(top, abs(x[t]))
-    middle /= max(known, 1)
-    total, square, count, odd = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1)
-    for t in range(n):
-        there = np.isfinite(x[t])
-        d = x[t] - middle if there else 0.0
-        total[t + 1], square[t + 1], count[t + 1], odd[t + 1] = total[t] + d, square[t] + d * d, count[t] + there, odd[t] + np.isinf(x[t])
+        d = x[t] - middle
+        if np.isinf(d): return np.inf
+        there = d == d
+        total, square, known = total + (d if there else 0.0), square + (d * d if there else 0.0), known + there
+        runs[0, t + 1], runs[1, t + 1], runs[2, t + 1] = total, square, known
     for t in range(n):
         first = max(t + 1 - window, 0)
-        k, s = count[t + 1] - count[first], total[t + 1] - total[first]
-        v = (square[t + 1] - square[first] - s * s / k) / (k - 1.0)
-        out[t] = v if k >= least and odd[t + 1] == odd[first] else np.inf
-    return 16 * EPS * n * square[n] + 1e-26 * top * top + TINY
+        k, s = runs[2, t + 1] - runs[2, first], runs[0, t + 1] - runs[0, first]
+        out[t] = (runs[1, t + 1] - runs[1, first] - s * s / k) / (k - 1.0) if k >= least else np.inf
+    return 16 * EPS * n * square + 1e-26 * middle * middle + TINY
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _placed(x, now, out, window, least, min_history):
     "Percentile of the last volatilities among all so far: by about their variances, and exactly where these are too close to tell."
-    n, rows, about, one = x.shape[1], now.shape[1], np.empty(x.shape[1]), np.empty((1, window))
+    n, rows, about, runs, one = x.shape[1], now.shape[1], np.empty(x.shape[1]), np.zeros((3, x.shape[1] + 1)), np.empty((1, window))
     for a in range(x.shape[0]):
-        off = _variances(x[a], window, least, about)
+        off = _variances(x[a], window, least, about, runs)
         for r in range(rows):
             v, t = now[a, r], n - rows + r
-            held, below, unsure = 1.0, 0.0, 0
-            out[a, r] = np.nan
-            if not np.isfinite(v): continue
-            for s in range(t):
+            below, above, ties, further = 0, 0, 0.0, 0
+            for s in range(t if np.isfinite(v) else 0):
                 gap = about[s] - v * v
-                held += about[s] < np.inf
                 below += gap < -off
-                unsure += not abs(gap) > off
-            for s in range(t if unsure else 0):
+                above += (gap > off) & (gap < np.inf)
+                further += not abs(gap) > off
+            for s in range(t if further else 0):
                 if abs(about[s] - v * v) > off: continue
                 first = max(s + 1 - window, 0)
                 moments(x[a:a + 1, first:s + 1].copy(), one[:, :s + 1 - first], window, least, STD, 1.0)
-                below += 0.5 * (one[0, s - first] < v) + 0.5 * (one[0, s - first] <= v)
-            if held >= min_history: out[a, r] = (below + 1.0) / held
+                size = one[0, s - first]
+                below, above, ties = below + (size < v), above + (size > v) * (size < np.inf), ties + (size == v)
+            held = below + above + ties + 1
+            out[a, r] = (below + ties / 2 + 1) / held if held >= min_history and np.isfinite(v) else np.nan
 
 
 def _percentile_of_last(rows, log_return, *, window, min_history):
