@@ -425,6 +425,7 @@ def _links(actions, assets, closes, last_close, every_close, first_vintage):
     code, ex = np.array([place.get(a, -1) for a in actions["asset_id"]]), _micro(actions["effective"])
     s = np.searchsorted(closes, ex, side="left")          # the session at whose open it acts; the next one with bars where that one is not in the frame
     near = (code >= 0) & (s < len(closes)) & (ex > last_close)
+    # qtp: allow QTP514 because the close that ends the session in which it acts is the bound on its stamp
     if first_vintage: near &= _micro(actions["timestamp"]) <= every_close[np.minimum(np.searchsorted(every_close, ex), len(every_close) - 1)]
     told = actions[near].assign(code=code[near], s=s[near]).sort_values(["effective", "timestamp"], kind="stable").drop_duplicates(["code", "effective"], keep="last")
     for a, t, by, paid in zip(told["code"], told["s"], told["split_ratio"], told["cash_dividend"]):
