@@ -401,6 +401,35 @@ class _Outcome:
     again: bool = False
     wait: float = 0.0
 
+
+def _refusal(provider, limits, call, outcome):
+    "What was found after the last attempt, and what to do."
+    if outcome.wait > limits.longest_wait:
+        remedy = f"It asks to wait {outcome.wait:.0f} s, longer than limits.longest_wait={limits.longest_wait:.0f}: run again later, or raise that."
+    elif outcome.again: remedy = f"Given up after {limits.attempts} attempts: run again later (what was read is cached), or raise limits.attempts."
+    else: remedy = "Correct base_url or the parameters."
+    return f"{provider} {call.method} {call.url}: found {outcome.fault}, expected status 200 and a whole body. {remedy}"
+
+
+def _expect_ok(provider, reply):
+    "A reply with status 200, or a refusal that says what the status means."
+    if reply.status == 200: return reply
+    hints = {401: "The key is missing or wrong: check it in .env.", 403: "The key's plan does not cover this, or the key is wrong: check both.",
+             404: "Check the symbol or series, and base_url."}
+    hint = f"It leads to {reply.headers.get('location', 'nowhere')[:100]}: correct base_url." if 300 <= reply.status < 400 else hints.get(reply.status, "Check the parameters.")
+    raise TransportError(f"{provider} GET {reply.url}: status {reply.status} {reply.reason}, expected 200; it says {reply.text[:200]!r}. {hint}", provider, "refused")
+
+# %% ../../nbs/data/05a_transport.ipynb #2b632103
+def _drained(raw, limits, clock, until):
+    "A whole body, piece by piece as it comes, so that one that drips meets its deadline."
+    pieces, size = [], 0
+    while piece := raw.read1(2**16, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limits.max_bytes: raise ValueError(f"a body of more than limits.max_bytes={limits.max_bytes} bytes")
+        if clock() > until: raise TimeoutError(f"{size} bytes in limits.deadline={limits.deadline:g} s and no end")
+    return b"".join(pieces)
+
 # %% ../../nbs/data/05a_transport.ipynb #3384f7a3
 class Transport:
     """The only way to a source on the network.
@@ -445,7 +474,7 @@ class Transport:
         held = self.store.find(call, ttl) if cached and not self.refresh else None
         if held is not None: return replace(held, value=self._read_held(call, held, read))
         outcome = self._retrying()(self._attempt, call, perform, read, keep)
-        if outcome.fault: raise TransportError(self._refusal(call, outcome), self.provider, outcome.reason)
+        if outcome.fault: raise TransportError(_refusal(self.provider, self.limits, call, outcome), self.provider, outcome.reason)
         if cached and outcome.reply.payload: self.store.put(call, outcome.reply)
         return outcome.reply
 
@@ -456,10 +485,10 @@ class Transport:
         ttl: pd.Timedelta | None = UNCACHED,  # how long a remembered answer is good; None: for ever
     ) -> Reply:                               # with status 200 and `value` set by `read`
         "Ask for an address of this source; any status but 200 is refused."
-        request = self._http.prepare_request(requests.Request("GET", self._address(path), params=params))
+        request = self._http.prepare_request(requests.Request("GET", _address(self.base_url, path), params=params))
         settings = self._http.merge_environment_settings(request.url, {}, None, None, None)
         settings.pop("stream")
-        return self.send(Call("GET", request.url), lambda: self._exchange(request, **settings), lambda reply: read(self._expect_ok(reply)), ttl)
+        return self.send(Call("GET", request.url), lambda: self._exchange(request, **settings), lambda reply: read(_expect_ok(self.provider, reply)), ttl)
 
     def session(self,
         ttl: pd.Timedelta | None | Callable = UNCACHED,  # how long answers are good, or a function of the `Call` that says so
@@ -476,12 +505,6 @@ class Transport:
     ) -> HTTPAdapter:                                   # to mount into a session that a client library made
         "What `session` mounts."
         return TransportAdapter(self, ttl, read)
-
-    def _address(self, path):
-        parts = urlsplit(path)
-        if not parts.scheme: return f"{self.base_url}/{path.lstrip('/')}"
-        base = urlsplit(self.base_url)
-        return f"{base.scheme}://{base.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
     def _retrying(self):
         return Retrying(retry=retry_if_result(lambda o: o.again), wait=self._wait, stop=stop_any(stop_after_attempt(self.limits.attempts), self._too_long),
@@ -529,20 +552,6 @@ class Transport:
         headers = {k: self.clean(str(v)) for k, v in reply.headers.items() if k.lower() not in _CODED}
         return replace(reply, body=self.clean(bytes(reply.body)), headers=headers, reason=self.clean(str(reply.reason or "")), url=call.url)
 
-    def _expect_ok(self, reply):
-        if reply.status == 200: return reply
-        hints = {401: "The key is missing or wrong: check it in .env.", 403: "The key's plan does not cover this, or the key is wrong: check both.",
-                 404: "Check the symbol or series, and base_url."}
-        hint = f"It leads to {reply.headers.get('location', 'nowhere')[:100]}: correct base_url." if 300 <= reply.status < 400 else hints.get(reply.status, "Check the parameters.")
-        raise TransportError(f"{self.provider} GET {reply.url}: status {reply.status} {reply.reason}, expected 200; it says {reply.text[:200]!r}. {hint}", self.provider, "refused")
-
-    def _refusal(self, call, outcome):
-        if outcome.wait > self.limits.longest_wait:
-            remedy = f"It asks to wait {outcome.wait:.0f} s, longer than limits.longest_wait={self.limits.longest_wait:.0f}: run again later, or raise that."
-        elif outcome.again: remedy = f"Given up after {self.limits.attempts} attempts: run again later (what was read is cached), or raise limits.attempts."
-        else: remedy = "Correct base_url or the parameters."
-        return f"{self.provider} {call.method} {call.url}: found {outcome.fault}, expected status 200 and a whole body. {remedy}"
-
     def _exchange(self, request, verify=True, cert=None, proxies=None):
         "One exchange by requests, the key added here and nowhere before."
         signed = request.copy()
@@ -550,17 +559,7 @@ class Transport:
         until = self._clock() + self.limits.deadline
         wire = self._http.get_adapter(request.url)
         with wire.send(signed, stream=True, timeout=self.limits.timeout, verify=verify, cert=cert, proxies=proxies) as response:
-            return Reply(response.status_code, response.headers, self._drained(response.raw, until), response.reason)
-
-    def _drained(self, raw, until):
-        "A whole body, piece by piece as it comes, so that one that drips meets its deadline."
-        pieces, size = [], 0
-        while piece := raw.read1(2**16, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > self.limits.max_bytes: raise ValueError(f"a body of more than limits.max_bytes={self.limits.max_bytes} bytes")
-            if self._clock() > until: raise TimeoutError(f"{size} bytes in limits.deadline={self.limits.deadline:g} s and no end")
-        return b"".join(pieces)
+            return Reply(response.status_code, response.headers, _drained(response.raw, self.limits, self._clock, until), response.reason)
 
 # %% ../../nbs/data/05a_transport.ipynb #1937e09e
 class TransportAdapter(HTTPAdapter):
@@ -593,6 +592,14 @@ def _check_place(provider, base_url, now):
     if not _NAME.fullmatch(provider): raise ParameterError(f"provider: found {provider!r}, expected a short lower-case name: it becomes a folder.")
     if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc: raise ParameterError(f"base_url: found {base_url!r}, expected http(s)://host.")
     if pd.Timestamp(now).tzinfo is None: raise ParameterError(f"now: found {now}, expected an instant in UTC.")
+
+
+def _address(base_url, path):
+    "An address below `base_url`; of a whole one, such as that of a next page, only path and query count."
+    parts = urlsplit(path)
+    if not parts.scheme: return f"{base_url}/{path.lstrip('/')}"
+    base = urlsplit(base_url)
+    return f"{base.scheme}://{base.netloc}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 # %% ../../nbs/data/05a_transport.ipynb #7e739001
 def pages(
