@@ -780,6 +780,7 @@ class Brackets(Attributes):
         place = key.vals[0] if len(key.vals) == 1 and isinstance(key.vals[0], int) else None
         if isinstance(held.items, list) and place is not None and -len(held.items) <= place < len(held.items): return held.items[place]
         if key.texts() or isinstance(key.items, list): return self.selected(held, key)
+        if key.vals == (0,) and held.at == "iloc": held = replace(held, ahead=held.ahead - self.first_known(held, node))
         if key.vals and not key.texts(): return self.row(held, key)
         if key.op == "searchsorted" and (held.kind == "time" or _COLUMN.search(ast.unparse(node.value))):
             return replace(held, at="", past=True, ahead=held.ahead | self.suspect("QTP514", node, "`searchsorted` is the place of the next record"))
@@ -791,6 +792,12 @@ class Brackets(Attributes):
         kind, step = held.kind if held.kind == "time" else "", key.step if held.kind == "index" else None
         return replace(held, at="", vals=(), items=None, cols=None, past=True, ahead=held.ahead | _plain(key.ahead), step=step, kind=kind,
                        turned=held.turned and key.kind == "time")                # rows taken by a list of places have any order
+
+    def first_known(self, held, node):
+        "`x.bfill().iloc[0]` is the first value that there is, which fills no gap."
+        filled = {s for s in held.ahead if s.rule == "QTP301" and s.node is getattr(node.value, "value", None)}
+        for s in filled: s.excused = True
+        return filled
 
     def later(self, held, key, node):
         sure, size = key.kind == "index" or held.at == "loc", key.step if isinstance(key.step, (int, float)) else None
@@ -965,6 +972,8 @@ class Walk(Calls):
         names = [p.arg for p in (*a.posonlyargs, *a.args)]
         defaults = dict(zip(reversed(names), reversed(a.defaults))) | {p.arg: d for p, d in zip(a.kwonlyargs, a.kw_defaults) if d is not None}
         for p in names + [p.arg for p in a.kwonlyargs]: inner.vars[p] = self.default_of(defaults[p], p) if p in defaults else unassigned(p)
+        if {"today", "assets", "out"} <= set(names):                            # a factor of zipline is handed the window that ends at `today`
+            for p in names: inner.vars[p] = replace(inner.vars[p], past=True)
         for p, v in zip(names, args): inner.vars[p] = v
         for p, v in kwargs.items():
             if p in inner.vars: inner.vars[p] = v

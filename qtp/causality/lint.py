@@ -393,7 +393,7 @@ def _ediff(flow, call):
 @on("roll")
 def _roll(flow, call):
     n = call.arg(1, "shift")
-    if n is None or (call.on is not None and not call.on.name) or call.across(2): return None
+    if n is None or (call.on is not None and not call.on.name) or call.across(2) or call.arg(None, "window") is not None: return None   # another library's `roll`
     if n.negative(): return _moved(flow, call, "QTP103", f"`roll` by {_said(n)} takes later rows", label=True, size=_amount(n))
     out = replace(flow.default(call), lagged=True, fields=frozenset())
     return out if call.source.kind != "time" else _carry(out, flow.suspect("QTP104", call.node, "`roll` moves the last rows of the sample to its beginning"))
@@ -614,6 +614,7 @@ def _mix(flow, node, left, right, op, out):
 def _meets(series, stat):
     "Is this a series, and that a statistic of all of it?"
     if not stat.whole or stat.kind not in ("scalar", "row") or series.past or series.vals or series.whole: return False
+    if series.method is not None and series.method[1] in _STATS: return False            # `result.mean`, not called, is a number that a result holds
     return series.kind in ("time", "table" if stat.whole != "QTP404" else "time", "" if stat.whole != "QTP404" else "time") and bool(series.roots & stat.roots)
 
 
@@ -649,8 +650,13 @@ def _arithmetic(flow, call):
         held, others = call.args[0], call.args[1:]
     else: held, others = call.on, [*call.args, *[v for k, v in call.kwargs.items() if k in ("other", "lower", "upper")]]
     out = flow.default(call)
-    for other in others: out = _mix(flow, call.node, held, other, ast.Mult() if call.name in ("mul", "multiply") else ast.Sub(), out)
+    op = ast.Mult() if call.name in ("mul", "multiply") else ast.Div() if "div" in call.name else ast.Sub()
+    for other in others: out = _mix(flow, call.node, held, other, op, out)
     return out
+
+
+@on("cast")
+def _cast(flow, call): return call.args[1] if call.full == "typing.cast" and len(call.args) > 1 else None
 
 
 @on(*"sqrt log log1p log10 exp expm1 abs absolute sign square tanh power nan_to_num asarray array inv pinv cholesky eigh eig".split())
