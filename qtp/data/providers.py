@@ -282,14 +282,7 @@ class FileProvider(Provider):
 
     def sectors(self) -> pd.DataFrame | pd.Series:
         "Dated lists where the table has `as_of`; else one sector an asset, and several rows an asset are refused."
-        if self.sectors_path is None: return Provider.sectors(self)
-        table = read_table(self.sectors_path, needed=["asset_id", "sector"], optional=["as_of", "sub_industry"])
-        if "as_of" in table: return table.assign(as_of=read_stamps(table["as_of"], self.sectors_path), source=f"file:{Path(self.sectors_path).name}")
-        twice = table[table["asset_id"].duplicated()]
-        if len(twice):
-            raise DataError(f"{self.sectors_path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset, "
-                            "or the day of each list in a column `as_of`.")
-        return table.set_index("asset_id")["sector"].dropna()
+        return Provider.sectors(self) if self.sectors_path is None else _read_sectors(self.sectors_path)
 
     def symbol_changes(self) -> pd.DataFrame | None:
         "Renames from a table."
@@ -302,11 +295,26 @@ class FileProvider(Provider):
 
     def _side(self, table, optional):
         path = getattr(self, f"{table}_path")
-        if path is None: return _nothing(table)
-        frame = read_table(path, needed=SIDE_TABLES[table], optional=optional)
-        stamps = [c for c in frame if c.endswith(("date", "session", "announced"))]
-        frame = frame.assign(**{c: read_stamps(frame[c].replace("", pd.NA) if frame[c].dtype == "str" else frame[c], path) for c in stamps})
-        return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "last_price", "shares"], path)
+        return _nothing(table) if path is None else _read_side(path, table, optional)
+
+# %% ../../nbs/data/05_providers.ipynb #0f908544
+def _read_side(path, table, optional):
+    "A table of `SIDE_TABLES` from a file."
+    frame = read_table(path, needed=SIDE_TABLES[table], optional=optional)
+    stamps = [c for c in frame if c.endswith(("date", "session", "announced"))]
+    frame = frame.assign(**{c: read_stamps(frame[c].replace("", pd.NA) if frame[c].dtype == "str" else frame[c], path) for c in stamps})
+    return read_numbers(frame, ["split_ratio", "cash_dividend", "delisting_return", "last_price", "shares"], path)
+
+
+def _read_sectors(path):
+    "Dated lists, or one sector an asset."
+    table = read_table(path, needed=["asset_id", "sector"], optional=["as_of", "sub_industry"])
+    if "as_of" in table: return table.assign(as_of=read_stamps(table["as_of"], path), source=f"file:{Path(path).name}")
+    twice = table[table["asset_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"{path}: asset {twice['asset_id'].iloc[0]} has several sectors ({len(twice)} extra rows), expected one row an asset, "
+                        "or the day of each list in a column `as_of`.")
+    return table.set_index("asset_id")["sector"].replace("", pd.NA).dropna()
 
 # %% ../../nbs/data/05_providers.ipynb #86f081ec
 def table_files(
