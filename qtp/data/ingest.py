@@ -247,10 +247,16 @@ class _Load:
         before = self.seen[0]["first_session"].min() - pd.Timedelta("1D")
         self._put("corporate_actions", self._actions(), p.adjustment == "raw")
         self._put("membership", membership_events(self.spells, calendar, self.symbols, p.membership_tickers_as_of))
-        self._put("sectors", sector_events(_sector_lists(self.sectors, before), calendar.zone, self.symbols))
+        self._put("sectors", sector_events(_sector_lists(self.sectors, before, self._left(before)), calendar.zone, self.symbols))
         self._put("shares", _shares(self._ids(p.shares(), "timestamp" if "timestamp" in p.shares() else "date", p.tickers_as_of), calendar))
         self._symbols()
         for table, found in _side_tables(p, self.macro, calendar, now).items(): self._side(table, found)
+
+    def _left(self, day):
+        "Tickers that nobody had any more on a day."
+        spells = self.symbols.spells
+        last = _civil_days(spells["last_session"], self.calendar.zone).fillna(pd.Timestamp.max).groupby(spells["ticker"]).max()
+        return last.index[last < day]
 
     def _side(self, table, found):
         "Records of a side table; what was odd about them joins the findings, what was damaged the quarantine."
@@ -318,7 +324,7 @@ def _known_days(sent, provider):
     days = sent["timestamp"] if sent["timestamp"].dt.tz is None or provider.bar == "1d" else sent["timestamp"].dt.floor("D")
     return sent[["asset_id", "close"]].assign(timestamp=days).drop_duplicates(["asset_id", "timestamp"], keep="last")
 
-
+# %% ../../nbs/data/08_ingest.ipynb #49b293f2
 def _listed(provider, spells, sectors, zone):
     "Evidence of tickers in index and sector lists."
     dated = isinstance(sectors, pd.DataFrame) and len(sectors)
@@ -336,10 +342,10 @@ def _civil_days(stamps, zone):
     return stamps.dt.tz_convert(zone).dt.tz_localize(None).dt.normalize() if isinstance(stamps.dtype, pd.DatetimeTZDtype) else stamps
 
 
-def _sector_lists(sectors, day):
-    "Dated lists; one list without a date is taken to hold from the first bar on, which its source says."
+def _sector_lists(sectors, day, left):
+    "Dated lists; one list without a date is taken to hold from the first bar on, which its source says, for all that were not gone by then."
     if isinstance(sectors, pd.DataFrame): return sectors
-    return sectors.rename_axis("asset_id").rename("sector").astype("str").reset_index().assign(as_of=day, source="one undated list")
+    return sectors[~sectors.index.isin(left)].rename_axis("asset_id").rename("sector").astype("str").reset_index().assign(as_of=day, source="one undated list")
 
 
 def _shares(shares, calendar):
