@@ -685,6 +685,7 @@ def _scaled(flow, call):
     if call.on is not None and not call.on.name: return _period_key(flow, call) if call.name == "normalize" else None
     source = call.args[0] if call.args else Value()
     if call.name == "normalize" or call.across(None) or call.across(1) or source.past or source.kind in ("row", "scalar", "table"): return None
+    if call.name == "zscore" and (call.arg(None, "window") is not None or any(isinstance(v, int) and v > 1 for a in call.args[1:2] for v in a.vals)): return None   # over a window
     if call.name in ("qcut", "rankdata", "winsorize"): return _moved(flow, call, "QTP403", f"`{call.name}` ranks values among those to come") if source.kind == "time" else None
     return _moved(flow, call, "QTP401", f"`{call.name}` uses the mean and spread of the whole sample")
 
@@ -757,7 +758,8 @@ def _group_of(flow, call):
     found = [k.group or _group_of_names(k.texts()) for k in (key.items if isinstance(key.items, list) else [key]) if isinstance(k, Value)]
     names = _group_of_names({_name_of(n) for n in call.node.args[:1]} - {""}) if not any(found) else ""
     if key.kind == "index" and not any(found): return "date" if not key.group else key.group
-    return next((g for g in ("date", "period", "asset", "other") if g in found), "" if names == "other" else names)
+    column = bool(call.node.args) and isinstance(call.node.args[0], ast.Subscript)     # a variable may hold anything, a column is what it is called
+    return next((g for g in ("date", "period", "asset", "other") if g in found), names if column or names != "other" else "")
 
 
 def _group_of_names(names):
