@@ -367,7 +367,7 @@ def _side_tables(provider, macro, calendar, now):
 
 def _unjudged(records): return SideReport(records, pd.DataFrame(columns=ASIDE), pd.DataFrame(columns=FINDINGS))
 
-
+# %% ../../nbs/data/08_ingest.ipynb #49b293f4
 def _stored_bars(bars, provider, now):
     columns = ["timestamp", "event_time", "asset_id", "open", "high", "low", "close", "volume", "flags"]
     source = bars["source"].astype("category") if "source" in bars else _constant(provider.name, len(bars))
