@@ -17,7 +17,10 @@ import importlib
 import importlib.util
 import inspect
 import io
+import itertools
+import json
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -740,6 +743,7 @@ def world_of(
 
 # %% ../../nbs/causality/01b_captured.ipynb #ccc5e9a6
 MOVES, FEWEST, SAME, SHARE = 20, 30, 1e-7, .99   # bars moved; rows that a match needs; relative error of equal values; share of rows that are equal
+WEIGHTED, NEAR = 8, 1e-3   # columns of a table that are looked at for weighted sums of later bars; error of such a sum as a part of the range
 MARKET = "mean of the assets"   # name of the pseudo-asset with which a table that names no asset is compared
 
 
@@ -752,12 +756,13 @@ def holds_future(
     "Columns of captured data that are later bars, or returns of later bars."
     if c.stamps is None or isinstance(c.value, pd.Index): return []
     out, fields = [], functools.lru_cache(None)(lambda asset: _fields_of(bars, asset))
-    for column, label, series in _columns_of(c):
-        for a in _assets_for(bars, label, assets):
-            found = _first_match(series, fields(a), moves)
-            if found: out.append({"path": c.path, "column": column, "asset_id": a, **found})
+    for k, (column, label, series) in enumerate(_columns_of(c)):
+        near = _assets_for(bars, label, assets)
+        for match in (_first_match, _weighted_match)[:2 if k < WEIGHTED else 1]:
+            a, found = next(((a, found) for a in near if (found := match(series, fields(a), moves))), (None, None))
             if found: break
-    return out
+        if found: out.append({"path": c.path, "column": column, "asset_id": a, **found})
+    return out or _ordered_match(c, bars, fields, moves)
 
 
 def _columns_of(c):
@@ -812,8 +817,24 @@ def _market_fields(bars):
 _FORMS = {"value": lambda late, before, now: late, "return": lambda late, before, now: late / before, "change": lambda late, before, now: late - before,
           "log return": lambda late, before, now: np.log(late / before), "return over all of it": lambda late, before, now: late / now,
           "log return over all of it": lambda late, before, now: np.log(late / now), "change over all of it": lambda late, before, now: late - now}
+_WINDOWS = {"deviation of the returns until": lambda late, before, now: _next(_spread, late / before),
+            "largest until": lambda late, before, now: _next(np.maximum.accumulate, late),
+            "largest until, over now": lambda late, before, now: _next(np.maximum.accumulate, late / now),
+            "least until": lambda late, before, now: _next(np.minimum.accumulate, late),
+            "least until, over now": lambda late, before, now: _next(np.minimum.accumulate, late / now)}
 _DIRECTIONS = {"direction": lambda late, before, now: np.sign(late - before), "direction over all of it": lambda late, before, now: np.sign(late - now),
                "rise": lambda late, before, now: _up(late - before), "rise over all of it": lambda late, before, now: _up(late - now)}
+
+
+def _next(f, bars):
+    "Something of the next two, three, ... bars; of none and one it is missing."
+    return np.concatenate([np.full_like(bars[:2], np.nan), f(bars[1:])[1:]])
+
+
+def _spread(x):
+    "Standard deviation of the first, the first two, ... rows."
+    n = np.arange(1, len(x) + 1)[:, None]
+    return np.sqrt(np.maximum((x**2).cumsum(axis=0) / n - (x.cumsum(axis=0) / n)**2, 0))
 
 
 def _first_match(series, fields, moves):
@@ -822,7 +843,7 @@ def _first_match(series, fields, moves):
     rows = np.flatnonzero(np.isfinite(x))
     if len(rows) < FEWEST or x[rows].min() == x[rows].max(): return None
     some = np.concatenate([rows[np.linspace(k, len(rows) - 5 + k, 16).astype(int)] for k in range(4)])
-    forms, found = _DIRECTIONS if len(np.unique(x[rows])) <= 3 else _FORMS, []
+    forms, found = _DIRECTIONS if len(np.unique(x[rows])) <= 3 else {**_FORMS, **_WINDOWS}, []
     for name in fields.columns:
         y = fields[name].to_numpy(float)
         for what, values in _forms_of(y, some, moves, forms):
@@ -835,8 +856,7 @@ def _forms_of(y, rows, moves, forms, k=None):
     "Each form of a field at some rows, for 0 to `moves` bars ahead, or for `k` alone: (name, (bars ahead, rows))."
     padded = np.concatenate([[np.nan], y, np.full(moves, np.nan)])
     at = padded[rows + np.arange(moves + 2)[:, None]]
-    late, before = (at[1:], at[:-1]) if k is None else (at[k + 1:k + 2], at[k:k + 1])
-    with np.errstate(all="ignore"): return [(name, form(late, before, at[1])) for name, form in forms.items()]
+    with np.errstate(all="ignore"): return [(name, form(at[1:], at[:-1], at[1])[slice(None) if k is None else slice(k, k + 1)]) for name, form in forms.items()]
 
 
 def _may_be(x, values):
@@ -862,6 +882,72 @@ def _same(x, y):
     if a[lo] == a[hi] or b[lo] == b[hi]: return False
     fitted = a[lo] + (a[hi] - a[lo]) / (b[hi] - b[lo]) * (b - b[lo])
     return bool((np.abs(a - fitted) <= SAME * np.ptp(a)).mean() >= SHARE)
+
+
+def _weighted_match(series, fields, moves):
+    "How far ahead a column reaches that is a weighted sum of bars around it, later ones among them; None if it is none, or one of earlier bars."
+    x = series.reindex(fields.index).to_numpy()
+    for name in fields.columns:
+        for what, table in _around(fields[name].to_numpy(float), moves):
+            rows = np.flatnonzero(np.isfinite(x) & np.isfinite(table).all(axis=1))
+            some = rows[np.linspace(0, len(rows) - 1, 4 * table.shape[1]).astype(int)] if len(rows) >= 4 * table.shape[1] else rows[:0]
+            if not len(some) or np.ptp(x[some]) == 0 or _misfit(x[some], table[some])[0] > NEAR: continue
+            far, weights = _misfit(x[rows], table[rows])
+            if far > NEAR: continue
+            if _misfit(x[rows], table[rows, :moves + 1])[0] < max(30 * far, NEAR): return None
+            return {"what": f"weighted sum of later {what} of {name}", "ahead": int(np.flatnonzero(weights > max(1e-6, far))[-1] - moves), "rows": len(rows)}
+    return None
+
+
+def _around(y, moves):
+    "A field from `moves` bars before each row to as many after it, in the forms of which sums are made: (name, (rows, bars))."
+    at = lambda v: np.lib.stride_tricks.sliding_window_view(np.concatenate([np.full(moves, np.nan), v, np.full(moves, np.nan)]), 2 * moves + 1)
+    with np.errstate(all="ignore"): change = y / np.concatenate([[np.nan], y[:-1]])
+    yield "values", at(y)
+    with np.errstate(all="ignore"):
+        yield "returns", at(change - 1)
+        yield "log returns", at(np.log(change))
+        yield "values over the present one", at(y) / y[:, None]
+
+
+def _ordered_match(c, bars, fields, moves):
+    "Columns of which the order across assets, row by row, is that of later returns: ranks, scores and choices made from them."
+    columns = {}
+    for column, label, series in itertools.islice(_columns_of(c), 400):
+        a = _assets_for(bars, label, 0)[0]
+        if a not in ("", MARKET): columns.setdefault(a, (column, series))
+    if len(columns) < 3: return []
+    for name in fields(next(iter(columns))).columns:
+        y = pd.DataFrame({a: fields(a)[name] for a in columns}).astype(float)
+        x = pd.DataFrame({a: series for a, (_, series) in columns.items()}).reindex(y.index).to_numpy()
+        for what, later in (("return", lambda k, y=y: y.shift(-k) / y.shift(1 - k)), ("return over all of it", lambda k, y=y: y.shift(-k) / y)):
+            ahead = next((k for k in range(moves + 1) if _ordered(x, later(k).to_numpy())), 0)
+            found = {"what": f"order of the {what} of {name}", "ahead": ahead, "rows": len(y)}
+            if ahead: return [{"path": c.path, "column": column, "asset_id": a, **found} for a, (column, _) in columns.items()]
+    return []
+
+
+def _ordered(x, y):
+    "Whether on nearly all rows no pair of assets is in one order in `x` and in the other in `y`."
+    both = np.isfinite(x) & np.isfinite(y)
+    lo, hi = np.where(both, x, np.inf).min(axis=1, initial=np.inf), np.where(both, x, -np.inf).max(axis=1, initial=-np.inf)
+    rows = np.flatnonzero((both.sum(axis=1) > 2) & (lo < hi))
+    if len(rows) < FEWEST: return False
+    for some in (rows[:FEWEST], rows):
+        order = np.argsort(np.where(both[some], y[some], np.inf), axis=1)
+        kept = np.take_along_axis(both[some], order, axis=1)
+        steps = np.where(kept[:, 1:], np.diff(np.where(kept, np.take_along_axis(x[some], order, axis=1), 0), axis=1), 0)
+        if max((steps >= 0).all(axis=1).mean(), (steps <= 0).all(axis=1).mean()) < SHARE: return False
+    return True
+
+
+def _misfit(x, table):
+    "Largest error of a least-squares fit but for a hundredth of the rows, as a part of the range; and what each column weighs in it, in the same unit."
+    spread = table.std(axis=0)
+    spread[spread == 0] = 1
+    design = np.column_stack([(table - table.mean(axis=0)) / spread, np.ones(len(table))])
+    weights = np.linalg.lstsq(design, x, rcond=None)[0]
+    return np.quantile(np.abs(x - design @ weights), SHARE) / np.ptp(x), np.abs(weights[:-1]) / np.ptp(x)
 
 # %% ../../nbs/causality/01b_captured.ipynb #d2cac040
 def holds_sample(
@@ -965,9 +1051,18 @@ def readers(
             for key, slot in _hanging(found, walks):
                 done.append((slot, found[key][0]))
                 slot.set(new[key])
+            for slot, computed in _disk_caches():
+                done.append((slot, slot.get()))
+                slot.set(computed)
             yield paths
         finally:
             for slot, old in reversed(done): slot.set(old)
+
+
+def _disk_caches():
+    "Where `joblib.Memory` answers from files by content, and what computes instead: (slot, function)."
+    if "joblib.memory" not in sys.modules: return
+    yield Slot(sys.modules["joblib.memory"].MemorizedFunc, "__call__", "attribute"), lambda self, *args, **options: self.func(*args, **options)
 
 
 class _Paths(list):
@@ -1012,7 +1107,7 @@ def _through(read, change, paths, around):
         try:
             with around():
                 out = _unpacked(read(*args, **options))
-                if isinstance(out, io.IOBase) and not isinstance(out, _Text): return out
+                if isinstance(out, io.IOBase) and not isinstance(out, _Text | _Bytes): return out
                 paths.append(_path_of([*args, *options.values()]))
                 paths.given += [x for x in (*args, *options.values()) if not isinstance(x, _PLAIN)]
                 return _changed(out, change, paths[-1])
@@ -1032,7 +1127,7 @@ def _changed(out, change, path):
     if isinstance(out, pd.DataFrame | pd.Series | np.ndarray) or _kind(out) is not None and not _table_type(out): return change(out, path)
     if type(out) in (dict, list, tuple, _Arrays): return _each(out, lambda v, k: _changed(v, change, f"{path}[{k}]"))
     if _table_type(out): return _like(out, change(_plain(out), path))
-    if isinstance(out, _Text): return out.changed(change, path)
+    if isinstance(out, _Text | _Bytes): return out.changed(change, path)
     return _Dataset(out, change, path) if hasattr(out, "to_table") and hasattr(out, "scanner") else out
 
 
@@ -1044,31 +1139,85 @@ def _each(held, change):
 def _unpacked(out):
     "Arrays of an archive, and a table as text, read at once."
     if type(out).__name__ == "NpzFile": return _Arrays({n: out[n] for n in out.files})
-    if not isinstance(out, io.TextIOWrapper) or not out.readable() or out.writable() or not str(out.name).lower().endswith((".csv", ".tsv", ".txt")): return out
-    with out: return _Text(out.read(), out.name)
+    suffix = os.path.splitext(str(getattr(out, "name", "")))[1].lower()
+    raw = isinstance(out, io.BufferedReader)
+    known = suffix in (*OBJECTS, *SETTINGS) or suffix in LINES and not raw
+    if not known or not isinstance(out, io.TextIOWrapper | io.BufferedReader) or not out.readable() or out.writable(): return out
+    text = out.read()
+    if not _understood(text.decode(errors="replace") if raw else text, suffix):
+        out.seek(0)      # it is read past the readers, which the counters of bytes show
+        return out
+    with out: return (_Bytes if raw else _Text)(text, out.name)
+
+
+LINES, OBJECTS, SETTINGS = (".csv", ".tsv", ".txt"), (".json", ".jsonl", ".ndjson"), (".yaml", ".yml", ".toml", ".ini", ".cfg")   # text by ending
+DATE = re.compile(r"\b(1[89]|20)\d\d-?[01]\d-?[0-3]\d")
+
+
+def _understood(text, suffix):
+    "Whether a text can be given another future: all that is dated in it stands in rows with instants. Text without dates has none, unless it is long and no table."
+    held, stamped = _rows_of_text(text, suffix), []
+    def look(table, path):
+        stamped.append(len(table) > 0 and stamps_of(table)[0] is not None)
+        return table
+    if held is not None: _changed(held[0], look, "")
+    return any(stamped) or not DATE.search(text) and (held is not None or len(text) <= 10_000)
+
+
+def _rows_of_text(text, suffix):
+    "What a text holds, and how to write it again with other rows; None if it is neither a table nor JSON."
+    if suffix in LINES: return _lines_of(text)
+    if suffix not in OBJECTS: return None
+    dumped = functools.partial(json.dumps, default=lambda v: v.item())
+    try: return json.loads(text), dumped
+    except ValueError: pass   # not one object, but perhaps one a line
+    try: return [json.loads(line) for line in text.splitlines() if line.strip()], lambda rows: "".join(dumped(r) + "\n" for r in rows)
+    except ValueError: return None
+
+
+def _lines_of(text):
+    "A table of separated values."
+    lines = text.splitlines()
+    separator = max(",;|\t", key=lines[0].count) if lines else ","
+    try: frame = pd.read_csv(io.StringIO(text), sep=separator, index_col=False)
+    except (ValueError, pd.errors.ParserError): return None
+    if len(frame) != len(lines) - 1: return None
+    frame.index = pd.Index(np.arange(len(frame)).tolist(), dtype="int64")
+    def written(other):
+        before = frame.loc[other.index]
+        same = ((other == before) | (other.isna() & before.isna())).all(axis=1)
+        new = other.to_csv(sep=separator, index=False, header=False).splitlines()
+        return "\n".join([lines[0], *(lines[i + 1] if kept else line for i, kept, line in zip(other.index, same, new))]) + "\n"
+    return frame, written
 
 
 class _Text(io.StringIO):
-    "A table as lines of text, as `open` gives it."
+    "A table or objects as text, as `open` gives it."
 
     def __init__(self, text, name):
         super().__init__(text, newline=None)
         self.name, self.mode = name, "r"
 
     def changed(self, change, path):
-        "The same text with other late lines; as it is if it is no table."
-        lines = self.getvalue().splitlines()
-        separator = max(",;|\t", key=lines[0].count) if lines else ","
-        try: frame = pd.read_csv(io.StringIO(self.getvalue()), sep=separator, index_col=False)
-        except (ValueError, pd.errors.ParserError): return self
-        if len(frame) != len(lines) - 1: return self
-        frame.index = pd.Index(np.arange(len(frame)).tolist(), dtype="int64")
-        other = change(frame, path)
-        if other is frame: return self
-        before = frame.loc[other.index]
-        same = ((other == before) | (other.isna() & before.isna())).all(axis=1)
-        new = other.to_csv(sep=separator, index=False, header=False).splitlines()
-        return _Text("\n".join([lines[0], *(lines[i + 1] if kept else line for i, kept, line in zip(other.index, same, new))]) + "\n", self.name)
+        "The same text with other late rows, those that were known as they stood; as it is if it holds none."
+        held = _rows_of_text(self.getvalue(), os.path.splitext(str(self.name))[1].lower())
+        if held is None: return self
+        rows, written = held
+        other = _changed(rows, change, path)
+        return self if other is rows or not isinstance(rows, pd.DataFrame) and other == rows else _Text(written(other), self.name)
+
+
+class _Bytes(io.BytesIO):
+    "The same text as bytes."
+
+    def __init__(self, text, name):
+        super().__init__(text)
+        self.name, self.mode = name, "rb"
+
+    def changed(self, change, path):
+        "The same bytes with other late rows."
+        text = _Text(self.getvalue().decode(errors="replace"), self.name)
+        return self if (other := text.changed(change, path)) is text else _Bytes(other.getvalue().encode(), self.name)
 
 
 class _Arrays(dict):

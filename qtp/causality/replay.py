@@ -44,6 +44,8 @@ class Replay:
         said = f"{self.checks['values'].sum():,} {self.what} compared at {len(self.checks) - failed} instants"
         if not len(self.violations): return said + (f"; {failed} could not be asked, {self.checks['error'].max()}" if failed else "") + "."
         v = self.violations.iloc[0]
+        if isinstance(v["stored"], pd.Timestamp):
+            return f"{self.what}, {v['timestamp']:%Y-%m-%d %H:%M} UTC: begins at {v['stored']:%Y-%m-%d %H:%M}, when nothing can be traded yet."
         asset = f", asset {v['asset_id']}" if v["asset_id"] != "" else ""
         return (f"{self.what}{asset}, {v['timestamp']:%Y-%m-%d %H:%M} UTC: {v['stored']:.10g} with what came later, {v['recomputed']:.10g} without "
                 f"(cut {v['cut']:%Y-%m-%d %H:%M} UTC, {len(self.violations)} of {len(self.checks)} cuts).")
@@ -127,9 +129,9 @@ def audit_labels(
     if lacking: raise DataError(f"spans: columns {sorted(lacking)} are missing, found {list(spans)}. Make them with `label_spans`.")
     lay = layout(bars)
     stored = make(bars.copy())
-    early = spans.index[spans["label_start"] <= spans.index]
-    rows, found = [], [(t, "", spans.loc[t, "label_start"].value, t.value, t) for t in early[:1]]
     there = stored.index[stored.notna().any(axis=1) & stored.index.isin(spans.index)]
+    starts = spans["label_start"].reindex(there)
+    rows, found = [], [(t, "", start, t, t) for t, start in starts[starts <= there][:1].items()]
     for k, t in enumerate(np.random.default_rng(seed).permutation(len(there))[:n]):
         end = spans.loc[there[t], "label_end"]
         again = make(_after(bars, lay, end, seed + k)).reindex(index=[there[t]], columns=stored.columns)
@@ -189,16 +191,28 @@ def audit_training(
     n: int = 5,              # decisions that are asked; each trains again
     seed: int = 0,           # of the choice and of the new outcomes
 ) -> Replay:                 # violations: predictions that knew an outcome from after them
-    "Draw every outcome anew that was not known at a decision: its prediction, and all before it, must not move."
+    """Draw every outcome anew that was not known at a decision: its prediction, and all before it, must not move.
+
+    Half of the decisions are drawn by lot; each names the next one that learned something new, which is asked then: what was trained on too
+    young an outcome shows where the model is fitted.
+    """
     stored = cube(train(labels.copy()), "predictions", labels.columns)
-    there, rng = stored.index, np.random.default_rng(seed)
-    ends, rows, found = pd.DatetimeIndex(spans["label_end"].reindex(labels.index)), [], []
-    for t in there[np.unique(np.r_[0, rng.integers(0, len(there), max(0, n - 1))])]:
-        other = labels.copy()
-        late = np.asarray((ends > t) | ends.isna())
-        other[late] = np.where(labels[late].isna(), np.nan, rng.normal(0, 10 * np.nanstd(labels.to_numpy()), labels[late].shape))
-        again = cube(train(other), "predictions", labels.columns)
+    there, rng = stored.index[np.isfinite(stored.values).any(axis=(0, 2))], np.random.default_rng(seed)
+    drawn, ends = iter(there[rng.permutation(len(there))]), pd.DatetimeIndex(spans["label_end"].reindex(labels.index))
+    rows, found, refit = [], [], None
+    for k in range(min(n, len(there))):
+        t = refit if k % 2 and refit is not None else next(drawn)
+        again = cube(train(_redrawn(labels, np.asarray((ends > t) | ends.isna()), rng)), "predictions", labels.columns)
         counts, diffs = differences(stored, again, lambda index, assets, t=t: np.broadcast_to((index <= t)[:, None], (len(index), len(assets))))
         rows.append((t, int(counts.sum()), ""))
         found += [_first(d, t) for d in diffs if verdict_of(d) != "rounding"][:1]
+        later = differences(stored, again, lambda index, assets, t=t: np.broadcast_to((index > t)[:, None], (len(index), len(assets))))[1]
+        refit = min((_first(d, t)[0] for d in later), default=None)
     return _collected("predictions", rows, found)
+
+
+def _redrawn(labels, late, rng):
+    "Labels of which some rows are other ones, far apart."
+    other = labels.copy()
+    other[late] = np.where(labels[late].isna(), np.nan, rng.normal(0, 10 * np.nanstd(labels.to_numpy()), labels[late].shape))
+    return other
