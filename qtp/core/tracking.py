@@ -226,7 +226,7 @@ class Tracker:
         if run_id is None:
             with self.run(f"register {name}") as run: return self.register(model_dir, name, alias, tags, run.id)
         Run(self.client, run_id).artifact(model_dir, "model")
-        self._ensure_model(name)
+        _create(self.client.create_registered_model, name)
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         version = self.client.create_model_version(name, source, run_id, tags={k: _short(v) for k, v in (tags or {}).items()}).version
         if alias: self.client.set_registered_model_alias(name, alias, version)
@@ -260,22 +260,22 @@ class Tracker:
                              "Register one with the deploy phase.") from None
         return Path(download_artifacts(found.source, tracking_uri=_patient(self.tracking_uri))), dict(found.tags)
 
-    def _ensure_model(self, name):
-        try: self.client.create_registered_model(name)
-        except _mlflow_error() as e:
-            if e.error_code != "RESOURCE_ALREADY_EXISTS": raise
-
     def _create_experiment(self, client):
         where = str(Path(self.artifact_root).resolve()) if self.artifact_root and "://" not in self.artifact_root else self.artifact_root
-        try: client.create_experiment(self.experiment, artifact_location=where or None)
-        except _mlflow_error() as e:
-            if e.error_code != "RESOURCE_ALREADY_EXISTS": raise
+        _create(client.create_experiment, self.experiment, artifact_location=where or None)
         return client.get_experiment_by_name(self.experiment)
 
-
+# %% ../../nbs/core/06_tracking.ipynb #8478cc7d
 def _mlflow_error():
     from mlflow.exceptions import MlflowException
     return MlflowException
+
+
+def _create(create, *args, **options):
+    "Create what another process may just have created."
+    try: create(*args, **options)
+    except _mlflow_error() as e:
+        if e.error_code != "RESOURCE_ALREADY_EXISTS": raise
 
 
 def _first_line(error):
