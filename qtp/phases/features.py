@@ -109,8 +109,8 @@ def _at_once(full, memory_gb):
 def _audited(full, market, make, at_once, **options):
     "One report of the whole set, audited some features at a time."
     double = lambda specs, bars, members: make(specs, bars, members, dtype="float64")
-    parts = [full.select(full.names[k:k + at_once]) for k in range(0, len(full), at_once)]
-    reports = [audit(part, market.bars, members=market.members, materialize=None if part.normalisation in ("rank", "zscore") else double, **options) for part in parts]
+    options |= {"members": market.members, "materialize": None if full.normalisation in ("rank", "zscore") else double}
+    reports = [audit(full.select(full.names[k:k + at_once]), market.bars, **options) for k in range(0, len(full), at_once)]      # a part is copied when its turn comes
     return reports[0] if len(reports) == 1 else _joined(reports)
 
 
