@@ -804,13 +804,16 @@ def _fields_of(bars, asset):
 
 
 def _market_fields(bars):
-    "The mean of each field over the assets, and an index that grows by the mean of its returns."
+    "The mean of each field over the assets, and indices that grow by the mean of its returns, with those over gaps and without."
     wide = bars if bars.columns.nlevels > 1 else bars.pivot_table(index="timestamp", columns="asset_id", values=list(bars.select_dtypes("number").columns), observed=True)
     out = {}
     for name in wide.columns.unique(0):
         one = wide[name].select_dtypes("number").astype(float)
-        with np.errstate(all="ignore"): change = (one.ffill() / one.ffill().shift(1) - 1).where(one.notna()).replace([np.inf, -np.inf], np.nan).mean(axis=1)
-        if one.shape[1]: out |= {name: one.mean(axis=1), f"equal-weighted {name}": (1 + change.fillna(0)).cumprod()}
+        if not one.shape[1]: continue
+        out[name] = one.mean(axis=1)
+        for how, held in (("", one.ffill()), (" without gaps", one)):
+            with np.errstate(all="ignore"): change = (held / held.shift(1) - 1).where(one.notna()).replace([np.inf, -np.inf], np.nan).mean(axis=1)
+            out[f"equal-weighted {name}{how}"] = (1 + change.fillna(0)).cumprod()
     return pd.DataFrame(out).set_axis(_utc(pd.DatetimeIndex(wide.index)))
 
 # %% ../../nbs/causality/01b_captured.ipynb #0bf2f1bf
