@@ -96,7 +96,7 @@ def _spacing(kind):
 
 # %% ../../nbs/causality/01a_judge.ipynb #5984c3cd
 def cube(
-    out,                       # frame, dict of frames, Series, array, or a set with `names`, `index`, `assets` and `raw`
+    out,                       # frame of pandas, polars or pyarrow, dict of frames, Series, array, or a set with `names`, `index`, `assets` and `raw`
     name: str = "feature",     # name of the feature when the answer has none
     assets=None,               # ids of the bars' assets; columns that are such ids are assets, not features. None if any column is an asset
     clock=None,                # stamps of the bars, for an array that has as many rows
@@ -105,6 +105,7 @@ def cube(
 
     Raises `DataError` for an answer that has no time axis, or that has a row twice.
     """
+    if type(out).__module__.partition(".")[0] in ("polars", "pyarrow"): out = (out.collect() if hasattr(out, "collect") else out).to_pandas()
     if isinstance(out, dict): return _joined([(k, cube(v, k, assets, clock)) for k, v in out.items()])
     if isinstance(out, np.ndarray) and clock is not None: out = _of_array(out, name, assets, clock)
     if not isinstance(out, (pd.DataFrame, pd.Series)): return _cube_of_set(out)
@@ -283,11 +284,15 @@ def differences(
     rows: bool = True,          # whether rows that are absent count
     types: bool = True,         # whether a type counts that only makes room for missing values: whole numbers that become float
     told: list | None = None,   # takes sentences about types that changed and do not count
+    until: pd.Timestamp | None = None,  # stamp of the bar with which a world ends: rows stamped later, between two bars, count where both answers have them
 ) -> tuple:                     # finite values compared by feature (Series), differences (list)
     "Compare two answers where nothing may have changed."
     names = _union(stored.names, again.names) if names is None else pd.Index(names)
     assets, index = _union(stored.assets, again.assets), _union_of_stamps(stored.index, again.index)
     mask = known(index, assets)
+    if until is not None and (late := np.asarray(index > until)).any():
+        mask = mask.copy()
+        mask[late] &= (stored.rows_on(index, assets) & again.rows_on(index, assets))[late]
     last = np.flatnonzero(mask.any(axis=1))
     if not len(last): return pd.Series(0, index=names), []
     index, mask = index[:last[-1] + 1], mask[:last[-1] + 1]
