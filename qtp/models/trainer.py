@@ -15,7 +15,7 @@ from ..causality.certify import check_certificate
 from ..core.certificate import Certificate
 from ..core.errors import AlignmentError, DataError, ModelError, ParameterError
 from ..core.frames import check_aligned
-from ..evaluation.ic import ic, ic_summary, rank_ic
+from ..evaluation.ic import hac_mean, ic, ic_panel, ic_summary, rank_ic
 from .base import BaseModel, ModelRegistry, PredictionOutput, concat_predictions
 from .splits import WalkForward, hold_out
 
@@ -86,7 +86,7 @@ class Trainer:
     validation_fraction: float = 0.2    # share of a training slice's sessions held out, the latest ones
     seed: int = 42                      # for models that draw lots and are not told otherwise
     min_assets: int = 5                 # fewest assets in a session's IC
-    screen: int | None = None           # features kept in each fold, by |t_hac| of their rank IC over its training slice; None keeps all
+    screen: int | None = None           # features kept in each fold, by the p-value of their rank IC over its training slice; None keeps all
 
     def fit(
         self,
@@ -170,9 +170,9 @@ class _Rows:
         "Names of the `n` features that ranked the known labels of these sessions best, in the order of the set."
         names = list(self.features.names)
         if n is None or n >= len(names): return names
-        if not hasattr(self, "ics"): self.ics = {k: rank_ic(self.features[k], self.target, min_assets) for k in names}
-        t = np.array([abs(ic_summary(self.ics[k].iloc[sessions], horizon)["t_hac"]) for k in names])
-        return [names[k] for k in sorted(np.argsort(-np.nan_to_num(t), kind="stable")[:n])]
+        if not hasattr(self, "ics"): self.ics = ic_panel({k: self.features[k] for k in names}, {horizon: self.target}, "rank_ic", min_assets).to_numpy()
+        p = np.array([hac_mean(series, horizon).p for series in self.ics[sessions].T])
+        return [names[k] for k in sorted(np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")[:n])]
 
     def known(self, sessions, what):
         "Rows whose target is known, and the target."

@@ -75,7 +75,7 @@ def _leave(phase, result, plain, outside, labels, market, cut):
 
 
 def _evaluation(phase, result, plain, cut):
-    columns = ["test_first", "test_last", "ic", "rank_ic", "icir", "t_hac", "direction", "rmse", "mae", "r2", "coverage"]
+    columns = ["test_first", "test_last", "ic", "rank_ic", "icir", "t_hac", "p_hac", "direction", "rmse", "mae", "r2", "coverage"]
     table = result.fold_metrics[columns].assign(test_first=lambda f: f["test_first"].dt.date, test_last=lambda f: f["test_last"].dt.date)
     rows = [f"| {' | '.join(_cell(v) for v in row)} |" for row in table.reset_index().itertuples(index=False)]
     head = ["fold", *columns]
@@ -83,7 +83,7 @@ def _evaluation(phase, result, plain, cut):
     return "\n".join([f"# Model evaluation: {phase.parameters['model']['type']}", "",
                       f"Out of sample from {table['test_first'].iloc[0]} to {table['test_last'].iloc[-1]}; the holdout from {cut.holdout[0]:%Y-%m-%d} on was not touched.", "",
                       f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows, "", f"Overall: {overall}.", "",
-                      f"Baseline {phase.parameters['baseline']['type']}: rank IC {_cell(plain.overall['rank_ic'])}, t {_cell(plain.overall['t_hac'])}.", ""])
+                      f"Baseline {phase.parameters['baseline']['type']}: rank IC {_cell(plain.overall['rank_ic'])}, p {_cell(plain.overall['p_hac'])}.", ""])
 
 
 def _cell(value): return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
@@ -91,7 +91,7 @@ def _cell(value): return f"{value:.4g}" if isinstance(value, (float, np.floating
 
 def _judge(phase, result, plain, index, cut):
     scope, folds, overall, p = phase.upstream("scope").parameters, result.fold_metrics, result.overall, phase.parameters
-    phase.metrics({f"{k}": v for k, v in overall.items()} | {f"baseline {k}": plain.overall[k] for k in ("rank_ic", "t_hac")})
+    phase.metrics({f"{k}": v for k, v in overall.items()} | {f"baseline {k}": plain.overall[k] for k in ("rank_ic", "t_hac", "p_hac")})
     phase.metrics({f"fold {k} rank_ic": v for k, v in folds["rank_ic"].items()} | {"worst fold rank_ic": folds["rank_ic"].min(), "holdout sessions": len(cut.holdout)})
     low, high = scope["horizons"]
     phase.verdict("horizon within scope", f"{low} to {high}", p["horizon"], low <= p["horizon"] <= high)
@@ -99,7 +99,7 @@ def _judge(phase, result, plain, index, cut):
     first = folds["test_first"].min()
     phase.verdict("features were chosen before the first test decision", f"< {first:%Y-%m-%d}", f"{index[judged - 1]:%Y-%m-%d}", index[judged - 1] < first)
     phase.verdict("rank IC, overall", "> 0", round(overall["rank_ic"], 4), overall["rank_ic"] > 0)
-    phase.verdict("rank IC, t-statistic (HAC)", ">= 2", round(overall["t_hac"], 2), overall["t_hac"] >= 2)
+    phase.verdict("rank IC above zero, p-value (HAC)", "<= 0.05", round(overall["p_hac"], 4), overall["rank_ic"] > 0 and overall["p_hac"] <= 0.05)
     phase.verdict("rank IC against the baseline", f">= {plain.overall['rank_ic']:.4f}", round(overall["rank_ic"], 4), overall["rank_ic"] >= plain.overall["rank_ic"])
     for name, side in (("coverage_low", "least"), ("coverage_high", "most")):
         limit, value = scope["intervals"][name], overall["coverage"]

@@ -70,11 +70,12 @@ def placebo(
     with refusals("the same command goes on with the markets that are missing."):
         from tqdm import tqdm
         from qtp.workbench.experiment import load_experiment
-        from qtp.workbench.placebo import placebo as walk
+        from qtp.workbench.placebo import SAYS, placebo as walk
         experiment = load_experiment(file, tuple(param or ()))
         with tqdm(total=count, unit="market") as bar:
             out = walk(experiment, count, kind, block, seed, jobs, into, progress=lambda done, of, row: bar.update(done - bar.n))
     show_table(out.summary().reset_index())
-    print(f"{out.kind} markets: {plain(len(out.runs))}, {out.runs['seconds'].sum():,.0f} s of work, kept in {short_path(out.folder)}")
+    print(f"{out.kind} markets: {plain(len(out.runs))}, {out.runs['seconds'].sum():,.0f} CPU-s, kept in {short_path(out.folder)}. {SAYS[out.kind]}")
+    for text in out.rejections: print(f"  {text}")
     for text in out.problems: show_panel(text, "something is found where nothing is", "red")
     raise typer.Exit(3 if out.problems else 0)

@@ -283,7 +283,7 @@ TILES = (   # label, phase, metric, metric to take away, format
     ("Growth above equal weight", "backtest", "cagr", "benchmark cagr", "{:+.1%}"),
     ("Deepest drawdown", "backtest", "max_drawdown", None, "{:.1%}"),
     ("Rank IC, out of sample", "models", "rank_ic", None, "{:+.3f}"),
-    ("t of the IC, HAC", "models", "t_hac", None, "{:.1f}"),
+    ("p-value of the IC, HAC", "models", "p_hac", None, "{:.2g}"),
     ("Turnover a year, one-way", "backtest", "turnover", None, "{:.1f} x"),
 )
 
