@@ -50,10 +50,10 @@ def run(run_dir, features, families, feature_set, modules, on_error, normalise, 
     full = full.certified(_proof(phase, full, report, market))
     train = market.bars.index[:int(len(market.bars) * train_fraction)]
     returns = {h: forward_return(market.bars, h, delistings=market.delistings).where(market.members) for h in {*horizons, ic_horizon}}
+    _leave_ic(phase, full, returns, market, train)
     chosen, decisions = select_features(full, returns[ic_horizon], train, ic_horizon, limits["drop_above"], limits["report_above"], min_assets)
     decisions.insert(0, "family", [m["family"] for m in full.metadata])
     correlation = rank_correlation(full, train)
-    _leave_ic(phase, full, returns, market, train)
     _leave_selection(phase, full, chosen, decisions, correlation, train, missing)
     phase.save_features(chosen)
     stressed = _leave_robustness(phase, full.specs, market)
@@ -170,7 +170,8 @@ def _leave_selection(phase, full, chosen, decisions, correlation, train, missing
     phase.table("correlation", correlation, csv=True)
     phase.table("pruning", log, csv=True)
     phase.table("clusters", cluster_summary(decisions).reset_index(), csv=True)
-    over = {w: rolling_stability(chosen.rows(train), w, phase.parameters["min_assets"]).quantile([.25, .5, .75], axis=1).T.add_prefix(f"{w}_") for w in (3, 5, 10)}
+    past = chosen.rows(train)
+    over = {w: rolling_stability(past, w, phase.parameters["min_assets"]).quantile([.25, .5, .75], axis=1).T.add_prefix(f"{w}_") for w in (3, 5, 10)}
     phase.table("rolling_stability", pd.concat(over.values(), axis=1))
     phase.metrics({f"features {event}": int((log["event"] == event).sum()) for event in ("dropped", "reported", "failed", "left out")})
     for why, here in log[log["event"] == "left out"].groupby("reason", sort=False)["feature"]: phase.note(f"left out of the set, {_some(here)}: {why}")
