@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'PERIODS', 'SERIES', 'SPANS', 'MAX_OBJECTS', 'MAX_DEPTH', 'MAX_SEARCHES', 'HANDLES', 'WORLDS', 'MOVES',
-           'FEWEST', 'SAME', 'SHARE', 'MARKET', 'STANDARD', 'RANKED', 'PRESENT', 'READERS', 'stamps_of', 'stamp_column',
-           'span_of', 'Slot', 'Captured', 'captured', 'named', 'connections', 'put', 'forgotten', 'hidden_rows',
-           'rows_of', 'captured_worlds', 'hidden_after', 'world_of', 'holds_future', 'holds_sample', 'readers',
-           'hiding', 'noting']
+           'FEWEST', 'SAME', 'SHARE', 'WEIGHTED', 'NEAR', 'MARKET', 'STANDARD', 'RANKED', 'PRESENT', 'READERS', 'LINES',
+           'OBJECTS', 'SETTINGS', 'DATE', 'stamps_of', 'stamp_column', 'span_of', 'Slot', 'Captured', 'captured',
+           'named', 'connections', 'put', 'forgotten', 'hidden_rows', 'rows_of', 'captured_worlds', 'hidden_after',
+           'world_of', 'holds_future', 'holds_sample', 'readers', 'hiding', 'noting']
 
 # %% ../../nbs/causality/01b_captured.ipynb #f2c87a25
 import builtins
@@ -948,7 +948,7 @@ def _misfit(x, table):
     "Largest error of a least-squares fit but for a hundredth of the rows, as a part of the range; and what each column weighs in it, in the same unit."
     spread = table.std(axis=0)
     spread[spread == 0] = 1
-    design = np.column_stack([(table - table.mean(axis=0)) / spread, np.ones(len(table))])
+    design = np.column_stack([(table - table.mean(axis=0)) / spread, np.ones(len(table))])   # qtp: allow QTP401 because statistics of all rows are what is looked for
     weights = np.linalg.lstsq(design, x, rcond=None)[0]
     return np.quantile(np.abs(x - design @ weights), SHARE) / np.ptp(x), np.abs(weights[:-1]) / np.ptp(x)
 
