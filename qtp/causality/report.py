@@ -87,7 +87,7 @@ class AuditReport:
     verdict: str              # "clean", "leak" or "inconclusive"
     reason: str               # one sentence
     violations: pd.DataFrame  # a row a finding, earliest first: where, stored, recomputed, `ahead` bars, layer, how to see it again
-    coverage: pd.DataFrame    # a row a layer and feature: calls (on the row of each feature: not to be added up), cuts, points (asset, instant), finite values compared, CPU, error
+    coverage: pd.DataFrame    # a row a layer and feature: calls (each on the row of every feature in it; `calls` is their number), cuts, points, values compared, CPU, error
     first: pd.Timestamp       # first stamp of the bars
     last: pd.Timestamp        # last stamp of the bars
     seed: int = 0             # of the cuts and shocks
@@ -95,7 +95,7 @@ class AuditReport:
     notes: tuple = ()         # sentences: memory and scope as measured, what was not checked and why
     power: pd.DataFrame = field(default_factory=pd.DataFrame)   # from `power_table`
     heat: pd.DataFrame = field(default_factory=pd.DataFrame)    # (features, stamps) cells that differed
-    calls: int = 0            # how often the pipeline was computed
+    calls: int = 0            # how often the pipeline was computed in all, the first time on the bars as given
     data_fingerprint: tuple = ()   # (name, content hash) of what it is about, from `audited_data`
 
     @property
@@ -179,7 +179,7 @@ WIDTH = 160   # of a line in a terminal
 
 def _text(r):
     "The report as a page of text."
-    lines = [f"audit: {r.verdict.upper()}. {r.reason}", "", _table(_layers_plain(r))]
+    lines = [f"audit: {r.verdict.upper()}. {r.reason}", "", _table(_layers_plain(r)), _cost(r)]
     if len(r.violations):
         told = (textwrap.wrap(part, WIDTH, break_long_words=False, break_on_hyphens=False) for part in _told(r, r.violations.iloc[0]))
         lines += ["", "where it looks ahead, and how far:", _strip(r), "", *(line for part in told for line in part)]
@@ -189,6 +189,11 @@ def _text(r):
 
 
 def _table(frame): return frame.to_string(index=False)
+
+
+def _cost(r):
+    "What all layers took together; a call that served several layers or features is counted once."
+    return f"in all: {r.calls} call{'' if r.calls == 1 else 's'} of the pipeline, {r.coverage['cpu'].sum():.2f} s of CPU"
 
 
 def _layers_plain(r):
@@ -240,7 +245,7 @@ def _page(r):
     "The report as HTML."
     parts = [STYLE, f'<div class="qa"><p><b style="color:{INK[r.verdict]}">Audit: {r.verdict}.</b> {html.escape(r.reason)}</p>']
     if len(r.violations): parts += ["<h4>Where, and how far ahead</h4>", _svg(r), _paragraphs(r)]
-    parts += ["<h4>What was looked at</h4>", _html_table(_layers_plain(r))]
+    parts += ["<h4>What was looked at</h4>", _html_table(_layers_plain(r)), f"<p>{_cost(r)}</p>"]
     if len(r.power): parts += ["<h4>Chance to see a leak that reads the next bar</h4>", _html_table(_power_plain(r))]
     if r.notes: parts += ["<ul>", *(f"<li>{html.escape(n)}</li>" for n in r.notes), "</ul>"]
     if len(r.violations): parts += [f"<details><summary>{_listed(r)}</summary><div class=wide>{_html_table(_shown(r.violations.head(MOST_SHOWN)))}</div></details>"]
