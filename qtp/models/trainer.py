@@ -51,8 +51,8 @@ def prediction_metrics(
     summary = ic_summary(rank_ic(predicted.mean, labels, min_assets), horizon)
     known = (predicted.mean.notna() & target.notna()).to_numpy()
     m, y = predicted.mean.to_numpy()[known], target.to_numpy()[known]
-    out = {"ic": float(ic(predicted.mean, labels, min_assets).mean()), "rank_ic": float(summary["mean"]), **summary[["icir", "t_hac", "p_hac"]].to_dict(),
-           "n_sessions": int(summary["n"]), "n_rows": len(y)}
+    out = {"ic": float(ic(predicted.mean, labels, min_assets).mean()), "rank_ic": float(summary["mean"]), "rank_ic_half": float(summary["half"]),
+           **summary[["icir", "t_hac", "p_hac"]].to_dict(), "n_sessions": int(summary["n"]), "n_rows": len(y)}
     if not len(y): return out | dict.fromkeys(("direction", "rmse", "mae", "r2", "coverage"), float("nan"))
     spread = ((y - y.mean()) ** 2).sum()
     return out | {"direction": float((np.sign(m) == np.sign(y))[y != 0].mean()) if (y != 0).any() else float("nan"), "rmse": float(np.sqrt(((y - m) ** 2).mean())),

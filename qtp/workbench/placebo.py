@@ -212,8 +212,8 @@ class Placebo:
     def rejections(self) -> list:   # sentences, one a test
         "How often each test said *significant at 5 %*, with a 95 % interval."
         rows = {name: self._row(k, MEASURES[k], 0.95) for k, name in NAMES.items()}
-        return [f"{name}: significant at {NOMINAL:.0%} in {r['rejected']:.1%} of {r['markets']} markets, 95 % interval {r['rejected_low']:.1%} to {r['rejected_high']:.1%}"
-                for name, r in rows.items()]
+        return [f"{name}: significant at {100 * NOMINAL:g} % in {100 * r['rejected']:.1f} % of {r['markets']} markets, "
+                f"95 % interval {100 * r['rejected_low']:.1f} to {100 * r['rejected_high']:.1f} %" for name, r in rows.items()]
 
     @property
     def problems(self) -> list:   # sentences; empty if nothing speaks against the road
@@ -224,7 +224,7 @@ class Placebo:
             if k in NULL[self.kind] and not row["low"] <= 0 <= row["high"]:
                 out.append(f"{k}: its mean over {row['markets']} markets is {row['mean']:+.2g}, 99 % interval {row['low']:+.2g} to {row['high']:+.2g}, expected 0")
             if p and row["rejected_low"] > NOMINAL:
-                out.append(f"{k}: {row['rejected']:.1%} of {row['markets']} markets are significant, 99 % interval from {row['rejected_low']:.1%}, expected {NOMINAL:.0%}")
+                out.append(f"{k}: {100 * row['rejected']:.1f} % of {row['markets']} markets are significant, 99 % interval from {100 * row['rejected_low']:.1f} %, expected {100 * NOMINAL:g} %")
         return out
 
     def plot(self, axes=None):   # the three Axes
@@ -238,6 +238,7 @@ class Placebo:
             ax.axvline(x.mean(), color="#1d3557", lw=1.5)
             ax.set_title(f"{title}, mean {x.mean():+.3f}", fontsize=10)
             ax.set(xlabel=title, ylabel="markets" if k == "ic" else "")
+            ax.locator_params(axis="x", nbins=5)
         self._plot_rejections(axes[2])
         axes[0].figure.suptitle(f"{len(self.runs)} {self.kind} markets" + (": only cross-sectional predictability is killed" if self.kind == "permuted" else ""), fontsize=11)
         return axes
@@ -247,7 +248,7 @@ class Placebo:
         share, low, high = (100 * np.array([r[c] for r in rows]) for c in ("rejected", "rejected_low", "rejected_high"))
         ax.errorbar(share, range(len(rows)), xerr=[share - low, high - share], fmt="o", color="#1d3557", capsize=3)
         ax.axvline(100 * NOMINAL, color="#e76f51", lw=1)
-        ax.set_title(f"significant at {NOMINAL:.0%}, 95 % interval", fontsize=10)
+        ax.set_title(f"significant at {100 * NOMINAL:g} %, 95 % interval", fontsize=10)
         ax.set(yticks=range(len(rows)), yticklabels=list(NAMES.values()), ylim=(len(rows) - .5, -.5), xlim=(0, max(2 * 100 * NOMINAL, 1.1 * high.max())), xlabel="% of the markets")
 
 
