@@ -12,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick test lab ui docs bench bench-data bench-zoo lock clean
+.PHONY: help setup run quick test lab ui docs bench bench-data bench-zoo bench-mutants lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Create .venv from the lock, compile bytecode, warm numba, migrate the MLflow database
 
@@ -57,6 +57,9 @@ bench-data: $(READY)  ## Simulate 98 million 5-minute bars into data/bench (abou
 
 bench-zoo: $(READY)  ## Put the leak zoo to qtp's audit and to other auditors; results go to docs/zoo.json (resumable)
 	@$(BIN)/python benchmarks/bench_zoo.py
+
+bench-mutants: $(READY)  ## Plant hard leaks in every registered feature and audit them; results go to docs/mutants.json (resumable)
+	@$(BIN)/python benchmarks/bench_mutants.py
 
 lock: $(READY)  ## Resolve requirements.lock anew from settings.ini
 	@uv pip compile setup.py --extra dev --extra sample --extra vendors --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o requirements.lock

@@ -2,18 +2,27 @@
 
 The panel is simulated: a dozen assets over two years with late listings, delistings, splits and an index that is entered and left. Every leak of
 `qtp.causality.mutants` is planted in every feature; mutants that change no value on this panel are counted apart, of the others all must be found.
+Sixty features are audited at once, and what was found is written down at once: a second call goes on where the first was stopped, unless the code of the features
+or of the audit has changed. All sorts of leaks together go to `docs/mutants.json`, which the page "The mutation score" shows.
 Prints the score by sort of leak and every mutant that was missed. Exit code 1 if one was missed or an honest feature was accused.
 """
 import argparse
+import hashlib
+import importlib.metadata
 import json
+import os
+import platform
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from qtp.causality.mutants import MUTATIONS, mutation_score
+from qtp.causality.mutants import HONEST, MUTATIONS, mutation_score
+from qtp.causality.report import AUDIT_VERSION
+from qtp.core.files import write_json
 from qtp.features.graph import fields_of, leaves
 from qtp.features.registry import REGISTRY, load_families, parse_specs
 from qtp.features.sets import named_set
@@ -21,25 +30,60 @@ from qtp.workbench.console import show_table
 from qtp.workbench.experiment import load_experiment
 from qtp.workbench.placebo import placebo_market
 
+ROOT = Path(__file__).resolve().parents[1]
 PANEL = {"n_assets": 12, "start": "2022-01-03", "end": "2023-12-29"}
 FEW = ["log_return", {"price_zscore": {"window": 20}}, {"market_beta": {"window": 60}}, {"momentum_rank": {"window": 20}}, "rsi"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", default="standard", help="of the audit: quick, standard, exhaustive or seconds")
+    parser.add_argument("--budget", default="standard", help="of the audit: quick, standard or exhaustive")
     parser.add_argument("--seed", type=int, default=11, help="of the panel and the audit")
     parser.add_argument("--kinds", nargs="+", default=list(MUTATIONS), choices=list(MUTATIONS), help="sorts of leaks")
-    parser.add_argument("--save", type=Path, help="file for the result, as JSON")
-    parser.add_argument("--small", action="store_true", help="five features and three sorts, to see that everything works")
+    parser.add_argument("--save", type=Path, help="file for the result; docs/mutants.json if every sort is asked at standard with the seed that is the default")
+    parser.add_argument("--small", action="store_true", help="five features and three sorts, to see that everything works; nothing is stored")
+    parser.add_argument("--anew", action="store_true", help="forget what an earlier call found")
     asked = parser.parse_args()
     bars, members = panel(asked.seed)
     kinds = ["rows", "tiny", "filled edge"] if asked.small else asked.kinds
-    began = time.process_time()
+    kept = Kept(None if asked.small else ROOT/"build"/"mutants"/"answers.jsonl", f"{asked.budget} {asked.seed} {code()}", asked.anew)
     with tqdm(unit="audit") as bar:
-        result = mutation_score(specs(bars, asked.small), bars, members, kinds, budget=asked.budget, seed=asked.seed, progress=lambda *at: _show(bar, *at))
-    seconds = time.process_time() - began
-    return report(result, asked, seconds)
+        result = mutation_score(specs(bars, asked.small), bars, members, kinds, budget=asked.budget, seed=asked.seed, kept=kept, progress=lambda *at: _show(bar, *at))
+    whole = kinds == list(MUTATIONS) and (asked.budget, asked.seed) == ("standard", parser.get_default("seed"))
+    save = asked.save or (ROOT/"docs"/"mutants.json" if whole else None)
+    return report(result, asked, kinds, kept, save)
+
+
+class Kept(dict):
+    "What was found, and the CPU seconds that it took, also in a file: one line an audit, marked with the code that it holds for."
+
+    def __init__(self, file, mark, anew):
+        self.file, self.mark, self.cpu, self.since = file, mark, {}, time.process_time()
+        if file is None: return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if anew: file.unlink(missing_ok=True)
+        for line in file.read_text().splitlines() if file.exists() else ():
+            one = json.loads(line)
+            if one["mark"] == mark: self._keep(one["key"], one["states"], one["cpu"])
+
+    def _keep(self, key, states, cpu):
+        super().__setitem__(key, states)
+        self.cpu[key] = cpu
+
+    def __setitem__(self, key, states):
+        now = time.process_time()
+        self._keep(key, states, now - self.since)
+        self.since = now
+        if self.file is None: return
+        with self.file.open("a") as out: print(json.dumps({"mark": self.mark, "key": key, "states": states, "cpu": self.cpu[key]}), file=out, flush=True)
+
+    def seconds(self, kind): return round(sum(t for key, t in self.cpu.items() if key.split(":")[0] == kind))
+
+
+def code():
+    "Hash of the code that is asked and that asks."
+    files = sorted(f for folder in ("features", "causality") for f in (ROOT/"qtp"/folder).glob("*.py") if not f.name.startswith(("zoo", "lint", "flow", "rules")))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
 def _show(bar, done, of, text):
@@ -63,16 +107,22 @@ def specs(bars, small):
     return [s for s in found.values() if leaves(s.name, have) <= have]
 
 
-def report(result, asked, seconds):
-    show_table(result.summary().reset_index())
+def report(result, asked, kinds, kept, save):
+    table = result.summary().assign(cpu=[kept.seconds(k) for k in kinds])
+    show_table(table.reset_index())
     for feature, kind in result.missed: print(f"missed: {kind} in {feature}")
     for feature in result.false_alarms: print(f"false alarm: {feature}")
     print(f"mutation score {result.score:.4f} of {int((result.table != 'equivalent').sum().sum())} mutants of {len(result.table)} features; "
-          f"{int((result.table == 'equivalent').sum().sum())} equivalent, {len(result.false_alarms)} false alarms; {seconds:,.0f} CPU-s")
-    found = {"budget": asked.budget, "seed": asked.seed, "panel": PANEL, "features": len(result.table), "score": result.score, "cpu_seconds": round(seconds),
-             "summary": result.summary().reset_index().to_dict("records"), "missed": result.missed, "false_alarms": list(result.false_alarms)}
-    if asked.save: asked.save.write_text(json.dumps(found, indent=1))
+          f"{int((result.table == 'equivalent').sum().sum())} equivalent, {len(result.false_alarms)} false alarms; {sum(kept.cpu.values()):,.0f} CPU-s")
+    rows = [{"mutation": k, "about": MUTATIONS[k].about, "features": len(result.table), **{c: int(table.loc[k, c]) for c in ("found", "equivalent", "cpu")},
+             "missed": [f for f, kind in result.missed if kind == k]} for k in kinds]
+    found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "processor": platform.machine(), "cores": os.cpu_count(), "versions": versions(), "budget": asked.budget,
+             "seed": asked.seed, "panel": PANEL, "honest": {"features": len(result.table), "false_alarms": list(result.false_alarms), "cpu": kept.seconds(HONEST)}, "rows": rows}
+    if save: write_json(save, found)
     return 0 if not result.missed and not result.false_alarms else 1
+
+
+def versions(): return {"python": platform.python_version(), "audit": str(AUDIT_VERSION), **{p: importlib.metadata.version(p) for p in ("qtp", "numpy", "pandas", "numba")}}
 
 
 if __name__ == "__main__": sys.exit(main())

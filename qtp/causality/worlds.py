@@ -110,7 +110,7 @@ PRICES = ("open", "high", "low", "close", "adj_close", "vwap", "tr_close", "raw_
 SPREAD = .4    # standard deviation of the logarithm of a shock
 KINDS = {      # kind -> (spread of the noise, factor on what is changed)
     "noise": (SPREAD, 1.), "small": (1e-3, 1.), "large": (SPREAD, 30.), "crash": (SPREAD, 1 / 30), "scale": (0., 1.9),
-    "missing": (0., 1.), "holes": (0., 1.), "shuffle": (0., 1.)}
+    "missing": (0., 1.), "holes": (0., 1.), "quiet": (0., 1.), "shuffle": (0., 1.)}
 HOLES = .3     # share of bars that are missing in "holes"
 
 
@@ -168,7 +168,7 @@ def _rebuilt(bars, lay, mask, kind, lots, size, only):
     "The frame with its masked cells drawn anew; types are dealt with one after the other."
     if not mask.any(): return bars.copy()
     changed = np.flatnonzero(mask.any(axis=1))[0]
-    first = int(changed) if lay.asset is None else 0
+    first = max(int(changed) - (kind == "quiet"), 0) if lay.asset is None else 0
     if kind == "shuffle": return _reordered(bars, lay, mask, lots, only)
     whole = all(d == np.float64 for d in bars.dtypes)
     if whole and lay.asset is None: return _filled(bars, lay, mask, kind, lots, size, only, first)
@@ -179,6 +179,7 @@ def _rebuilt(bars, lay, mask, kind, lots, size, only):
     _change(numbers, {f: lay.cells(mask, ids[f], first) for f in numbers}, lay, ids, kind, lots, size, first)
     out = bars.copy()
     for f, at, a in fields:
+        if f not in numbers and kind == "quiet": continue
         new = numbers[f] if f in numbers else _other_type(values[f], lay.cells(mask, a, first), kind, lots)
         for k, c in enumerate(at): _put(out, c, first, new[:, k])
     return out
@@ -219,11 +220,24 @@ def _change(values, masks, lay, ids, kind, lots, size, first):
         gone = np.ones_like(lots.first, bool) if kind == "missing" else lots.first < HOLES
         for f, v in values.items(): v[masks[f] & lay.cells(gone, ids[f], first)] = np.nan
         return
+    if kind == "quiet":
+        for f, v in values.items(): v[...] = np.where(masks[f] & np.isfinite(v), _without_trades(f, v, masks[f], lay, ids[f]), v)
+        return
     if kind in ("noise", "large", "crash"): _redraw(values, masks, lay, ids, lots, first)
     for k, (f, v) in enumerate(values.items()):
         noise = lots.normal if f in PRICES else np.roll(lots.normal[:, ::-1], 7 * k + 1, axis=0)
         z = lay.cells(noise, ids[f], first)
         v[...] = np.where(masks[f], _moved(f, v, z, spread, factor * size, lots, lay, ids[f], first), v)
+
+
+def _without_trades(name, v, mask, lay, ids):
+    "A field while nobody trades: no volume, and the prices of the last bar that stayed."
+    if name.endswith("volume"): return np.zeros_like(v)
+    if name not in PRICES: return v
+    kept = pd.DataFrame(np.where(mask, np.nan, v))
+    if ids is not None: return kept.ffill().to_numpy()
+    order = np.argsort(lay.row, kind="stable")
+    return kept.iloc[order].groupby(lay.asset[order]).ffill().sort_index().to_numpy()
 
 
 def _moved(name, v, z, spread, factor, lots, lay, ids, first):
@@ -284,11 +298,12 @@ def _redraw(values, masks, lay, ids, lots, first):
 
 # %% ../../nbs/causality/01_worlds.ipynb #7efb9c81
 def _other_type(frame, masks, kind, lots):
-    "Texts, flags, categories and stamps of another world: drawn from those that occur."
+    "Texts, flags, categories and stamps of another world: each becomes another one of those that occur."
     out = frame.to_numpy(dtype=object, copy=True)
     for k in range(out.shape[1]):
-        known = pd.unique(frame.iloc[:, k].dropna())
-        if len(known): out[masks[:, k], k] = pd.Series(known).sample(int(masks[:, k].sum()), replace=True, random_state=lots.rng).to_numpy(dtype=object)
+        codes, known = pd.factorize(frame.iloc[:, k])
+        other = (codes + lots.rng.integers(1, max(len(known), 2), len(codes))) % max(len(known), 1)
+        if len(known): out[masks[:, k], k] = np.asarray(known, dtype=object)[other[masks[:, k]]]
         if kind in ("missing", "holes") and not pd.api.types.is_bool_dtype(frame.dtypes.iloc[k]): out[masks[:, k] & (kind == "missing"), k] = None
     return out
 
@@ -357,17 +372,22 @@ def _telling(value, a):
 
 
 def _steps_of(bars, lay):
-    "Instants before a field that moves in steps does so: splits, changes of sector."
+    "Instants before a field that moves in steps does so (splits, changes of sector), and before trading stops."
     out = []
     for f, at, a in lay.fields:
-        if a is None or f in PRICES: continue
-        v = bars.iloc[:, at]
-        if not all(pd.api.types.is_numeric_dtype(d) for d in v.dtypes): continue
-        v = v.to_numpy(dtype=float, na_value=np.nan)
+        if f in PRICES or not all(pd.api.types.is_numeric_dtype(d) for d in bars.dtypes.iloc[at]): continue
+        v = _grid(bars, lay, at, a)
         good = np.isfinite(v)
-        if _steps(v, good): out += [(int(r), int(a[c]), f"before {f} steps") for r, c in np.argwhere((v[1:] != v[:-1]) & good[1:] & good[:-1])[:20]]
-        if f == "volume": out += [(int(r), int(a[c]), "no volume") for r, c in np.argwhere(v[1:] == 0)[:20]]
+        if _steps(v, good): out += _first_of_each((v[1:] != v[:-1]) & good[1:] & good[:-1], f"before {f} steps")
+        if f == "volume": out += _first_of_each((v[1:] == 0) & (v[:-1] != 0), "before no volume")
     return out
+
+
+def _first_of_each(there, why, most=20):
+    "Instants of all assets in turn: the first of each, then the second."
+    row, asset = np.nonzero(there)
+    turn = np.lexsort((row, there.cumsum(axis=0)[row, asset]))[:most]
+    return [(int(row[k]), int(asset[k]), why) for k in turn]
 
 
 def _main(bars, lay):
@@ -375,6 +395,11 @@ def _main(bars, lay):
     numeric = [(f, at, a) for f, at, a in lay.fields if all(pd.api.types.is_numeric_dtype(d) for d in bars.dtypes.iloc[at])]
     if not numeric: raise DataError(f"bars: no numeric field among {[f for f, *_ in lay.fields]}. There is nothing to change.")
     _, at, a = next((x for x in numeric if x[0] == "close"), numeric[0])
+    return _grid(bars, lay, at, a)
+
+
+def _grid(bars, lay, at, a):
+    "(sessions, assets) one field, NaN where it has no bar."
     out, values = np.full((len(lay.clock), len(lay.assets)), np.nan), bars.iloc[:, at].to_numpy(dtype=float, na_value=np.nan)
     if a is None: out[lay.row, lay.asset] = values[:, 0]
     else: out[:, a] = values
