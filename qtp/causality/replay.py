@@ -193,21 +193,21 @@ def audit_training(
 ) -> Replay:                 # violations: predictions that knew an outcome from after them
     """Draw every outcome anew that was not known at a decision: its prediction, and all before it, must not move.
 
-    Half of the decisions are drawn by lot; each names the next one that learned something new, which is asked then: what was trained on too
-    young an outcome shows where the model is fitted.
+    Half of the decisions are drawn by lot; each names the next one that learned something new, which is asked then (the first prediction, if
+    none did): what was trained on too young an outcome shows where the model is fitted.
     """
     stored = cube(train(labels.copy()), "predictions", labels.columns)
     there, rng = stored.index[np.isfinite(stored.values).any(axis=(0, 2))], np.random.default_rng(seed)
     drawn, ends = iter(there[rng.permutation(len(there))]), pd.DatetimeIndex(spans["label_end"].reindex(labels.index))
     rows, found, refit = [], [], None
     for k in range(min(n, len(there))):
-        t = refit if k % 2 and refit is not None else next(drawn)
+        t = refit if k % 2 else next(drawn)
         again = cube(train(_redrawn(labels, np.asarray((ends > t) | ends.isna()), rng)), "predictions", labels.columns)
         counts, diffs = differences(stored, again, lambda index, assets, t=t: np.broadcast_to((index <= t)[:, None], (len(index), len(assets))))
         rows.append((t, int(counts.sum()), ""))
         found += [_first(d, t) for d in diffs if verdict_of(d) != "rounding"][:1]
         later = differences(stored, again, lambda index, assets, t=t: np.broadcast_to((index > t)[:, None], (len(index), len(assets))))[1]
-        refit = min((_first(d, t)[0] for d in later), default=None)
+        refit = min((_first(d, t)[0] for d in later), default=there[0])
     return _collected("predictions", rows, found)
 
 
