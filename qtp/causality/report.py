@@ -62,7 +62,7 @@ def audited_data(
     return tuple({"bars": frame_hash(bars), **(value_hashes(features) if hasattr(features, "raw") else {})}.items())
 
 # %% ../../nbs/causality/01e_report.ipynb #e0f4f708
-AUDIT_VERSION = 2   # raised when the audit learns to see more
+AUDIT_VERSION = 3   # raised when the audit learns to see more
 COLUMNS = ["timestamp", "asset_id", "feature", "stored", "recomputed", "ahead", "layer", "cut", "cells", "reproduce", "source_line", "note"]
 COVERAGE = ["layer", "feature", "calls", "cuts", "points", "values", "cpu", "error"]
 ADVICE = {     # layer -> how the value was computed again, and what to do
