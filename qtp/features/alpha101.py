@@ -24,7 +24,7 @@ from functools import lru_cache, wraps
 import numba
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
 from ..core.frames import check_aligned
 from . import liquidity, returns  # noqa: F401 (they declare the inputs `adv` and `simple_return`)
@@ -93,7 +93,7 @@ _row, _window, _shift = _reads(lambda last: 0), _reads(lambda d: d - 1), _reads(
 
 # %% ../../nbs/features/14_alpha101.ipynb #20649bc3
 FORGOTTEN = 20   # lowest bits of a value that its rank ignores: 2 ** -32 of its size, about 2e-10
-BLOCK = 128      # sessions at a time: those of 500 assets fit into a core's cache
+BLOCK = 120      # sessions at a time: those of 500 assets fit into a core's cache, no power of two apart, which would crowd a part of it
 
 
 @njit(cache=True, nogil=True)
@@ -168,17 +168,17 @@ def _scaled(x, members):
 
 @njit(cache=True, nogil=True)
 def _demeaned(x, group, members):
-    out, code = np.full(x.shape, np.nan), np.empty(x.shape[0])
+    out, code, slot = np.full(x.shape, np.nan), np.full(x.shape[0], np.nan), np.zeros(x.shape[0], np.int64)
     total, count, mine = np.empty(x.shape[0]), np.empty(x.shape[0]), np.empty(x.shape[0], np.int64)
     for t in range(x.shape[1]):
         n = 0
         for a in range(x.shape[0]):
             mine[a] = -1
             if not members[a, t] or x[a, t] != x[a, t] or group[a, t] != group[a, t]: continue
-            k = 0
+            k = slot[a] if slot[a] < n and code[slot[a]] == group[a, t] else 0    # mostly where it was the session before
             while k < n and code[k] != group[a, t]: k += 1
             if k == n: n, code[k], total[k], count[k] = n + 1, group[a, t], 0.0, 0.0
-            mine[a], total[k], count[k] = k, total[k] + x[a, t], count[k] + 1
+            mine[a], slot[a], total[k], count[k] = k, k, total[k] + x[a, t], count[k] + 1
         for a in range(x.shape[0]):
             if mine[a] >= 0: out[a, t] = x[a, t] - total[mine[a]] / count[mine[a]]
     return out
@@ -292,25 +292,37 @@ def _related(x, y, out, d, least, kind):
 @_row
 def _less(a, b):
     "`a < b`: 1 or 0; NaN where a side is missing."
-    return _truth(b - a, np.greater)
+    return _each(_above, b, a)
 
 
 @_row
 def _at_most(a, b):
     "`(a < b) || (a == b)`: 1 or 0; NaN where a side is missing."
-    return _truth(b - a, np.greater_equal)
-
-
-def _truth(gap, holds):
-    x = array_of(gap).T
-    return _framed(np.where(np.isnan(x), np.nan, holds(x, 0)).T, gap)
+    return _each(_not_below, b, a)
 
 
 @_row
 def _choose(condition, yes, no):
     "`condition ? yes : no`; NaN where the condition is not known."
-    c = condition.to_numpy()
-    return _framed(np.where(c == 1, yes, np.where(c == 0, no, np.nan)), condition)
+    return _each(_chosen, condition, yes, no)
+
+
+def _each(kernel, *operands):
+    "A function of numbers, applied to frames of the same axes and to numbers."
+    like = next(x for x in operands if isinstance(x, pd.DataFrame))
+    with np.errstate(invalid="ignore"): return _framed(kernel(*(array_of(x).T if isinstance(x, pd.DataFrame) else float(x) for x in operands)).T, like)
+
+
+@vectorize(cache=True)
+def _above(b, a): return np.nan if b - a != b - a else 1.0 if b - a > 0 else 0.0
+
+
+@vectorize(cache=True)
+def _not_below(b, a): return np.nan if b - a != b - a else 1.0 if b - a >= 0 else 0.0
+
+
+@vectorize(cache=True)
+def _chosen(condition, yes, no): return yes if condition == 1 else no if condition == 0 else np.nan
 
 
 @_row
