@@ -529,3 +529,5 @@ def test_declared_features_take_no_table():
     refuse_sources(specs, None)
     with pytest.raises(ParameterError, match=r"table `eps` \(2 in all\).*log_return, mom_20, price_zscore_20, \.\.\.\) read fields.*def joined\(bars, eps\)"):
         refuse_sources(specs, {"eps": CLOSE, "rates": CLOSE})
+    from qtp.causality.audit import audit
+    with pytest.raises(ParameterError, match="sources: found table `eps`"): audit(specs, BARS, sources={"eps": CLOSE}, budget="quick")
