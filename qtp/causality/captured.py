@@ -888,17 +888,18 @@ def _same(x, y):
 
 
 def _weighted_match(series, fields, moves):
-    "How far ahead a column reaches that is a weighted sum of bars around it, later ones among them; None if it is none, or one of earlier bars."
+    "How far ahead a column reaches that is a weighted sum of bars around it, later ones among them; None if it is none, or one of earlier bars of any field."
     x = series.reindex(fields.index).to_numpy()
-    for name in fields.columns:
-        for what, table in _around(fields[name].to_numpy(float), moves):
-            rows = np.flatnonzero(np.isfinite(x) & np.isfinite(table).all(axis=1))
-            some = rows[np.linspace(0, len(rows) - 1, 4 * table.shape[1]).astype(int)] if len(rows) >= 4 * table.shape[1] else rows[:0]
-            if not len(some) or np.ptp(x[some]) == 0 or _misfit(x[some], table[some])[0] > NEAR: continue
-            far, weights = _misfit(x[rows], table[rows])
-            if far > NEAR: continue
-            if _misfit(x[rows], table[rows, :moves + 1])[0] < max(30 * far, NEAR): return None
-            return {"what": f"weighted sum of later {what} of {name}", "ahead": int(np.flatnonzero(weights > max(1e-6, far))[-1] - moves), "rows": len(rows)}
+    sums = [(name, what, table) for name in fields.columns for what, table in _around(fields[name].to_numpy(float), moves)]
+    for name, what, table in sums:
+        rows = np.flatnonzero(np.isfinite(x) & np.isfinite(table).all(axis=1))
+        some = rows[np.linspace(0, len(rows) - 1, 4 * table.shape[1]).astype(int)] if len(rows) >= 4 * table.shape[1] else rows[:0]
+        if not len(some) or np.ptp(x[some]) == 0 or _misfit(x[some], table[some])[0] > NEAR: continue
+        far, weights = _misfit(x[rows], table[rows])
+        if far > NEAR: continue
+        past = (np.where(np.isfinite(t[rows, :moves + 1]), t[rows, :moves + 1], 0) for *_, t in sums)
+        if any(_misfit(x[rows], t)[0] < max(30 * far, NEAR) for t in past): return None
+        return {"what": f"weighted sum of later {what} of {name}", "ahead": int(np.flatnonzero(weights > max(1e-6, far))[-1] - moves), "rows": len(rows)}
     return None
 
 
@@ -920,14 +921,12 @@ def _ordered_match(c, bars, fields, moves):
         a = _assets_for(bars, label, 0)[0]
         if a not in ("", MARKET): columns.setdefault(a, (column, series))
     if len(columns) < 3: return []
-    for name in fields(next(iter(columns))).columns:
-        y = pd.DataFrame({a: fields(a)[name] for a in columns}).astype(float)
-        x = pd.DataFrame({a: series for a, (_, series) in columns.items()}).reindex(y.index).to_numpy()
-        for what, later in (("return", lambda k, y=y: y.shift(-k) / y.shift(1 - k)), ("return over all of it", lambda k, y=y: y.shift(-k) / y)):
-            ahead = next((k for k in range(moves + 1) if _ordered(x, later(k).to_numpy())), 0)
-            found = {"what": f"order of the {what} of {name}", "ahead": ahead, "rows": len(y)}
-            if ahead: return [{"path": c.path, "column": column, "asset_id": a, **found} for a, (column, _) in columns.items()]
-    return []
+    prices = {name: pd.DataFrame({a: fields(a)[name] for a in columns}).astype(float) for name in fields(next(iter(columns))).columns}
+    x = pd.DataFrame({a: series for a, (_, series) in columns.items()}).reindex(next(iter(prices.values())).index).to_numpy()
+    forms = {"return": lambda y, k: y.shift(-k) / y.shift(1 - k), "return over all of it": lambda y, k: y.shift(-k) / y}
+    found = ((k, f"order of the {what} of {name}") for k in range(moves + 1) for name, y in prices.items() for what, form in forms.items() if _ordered(x, form(y, k).to_numpy()))
+    ahead, what = next(found, (0, ""))
+    return [{"path": c.path, "column": column, "asset_id": a, "what": what, "ahead": ahead, "rows": len(x)} for a, (column, _) in columns.items()] if ahead else []
 
 
 def _ordered(x, y):
@@ -948,7 +947,7 @@ def _misfit(x, table):
     "Largest error of a least-squares fit but for a hundredth of the rows, as a part of the range; and what each column weighs in it, in the same unit."
     spread = table.std(axis=0)
     spread[spread == 0] = 1
-    design = np.column_stack([(table - table.mean(axis=0)) / spread, np.ones(len(table))])   # qtp: allow QTP401 because statistics of all rows are what is looked for
+    design = np.column_stack([(table - table.mean(axis=0)) / spread, np.ones(len(table))])
     weights = np.linalg.lstsq(design, x, rcond=None)[0]
     return np.quantile(np.abs(x - design @ weights), SHARE) / np.ptp(x), np.abs(weights[:-1]) / np.ptp(x)
 
