@@ -16,7 +16,6 @@ from .frame import array_of, framed
 from .registry import feature
 from .rolling import (SESSIONS_PER_YEAR, enough, ewm_lookback, ewm_mean, expanding_rank, rolling_corr, rolling_kurt, rolling_mean, rolling_skew, rolling_std,
                                   rolling_sum)
-from .windows import STD, moments
 
 # %% ../../nbs/features/06_volatility.ipynb #7bf72736
 @feature(family="volatility", lookback=lambda window: window, minimum={"window": 2})
@@ -89,33 +88,39 @@ def _variances(x, window, least, out, runs):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _placed(x, now, out, window, least, min_history):
-    "Percentile of the last volatilities among all so far: by about their variances, and exactly where these are too close to tell."
-    n, rows, about, runs, one = x.shape[1], now.shape[1], np.empty(x.shape[1]), np.zeros((3, x.shape[1] + 1)), np.empty((1, window))
+    "Percentile of the last volatilities among all so far, by about their variances; true for assets of which some are too close to tell."
+    n, rows, about, runs, close = x.shape[1], now.shape[1], np.empty(x.shape[1]), np.zeros((3, x.shape[1] + 1)), np.zeros(len(x), np.bool_)
     for a in range(x.shape[0]):
         off = _variances(x[a], window, least, about, runs)
         for r in range(rows):
             v, t = now[a, r], n - rows + r
-            below, above, ties, further = 0, 0, 0.0, 0
+            below, above = 0, 0
             for s in range(t if np.isfinite(v) else 0):
                 gap = about[s] - v * v
                 below += gap < -off
                 above += (gap > off) & (gap < np.inf)
-                further += not abs(gap) > off
-            for s in range(t if further else 0):
-                if abs(about[s] - v * v) > off: continue
-                first = max(s + 1 - window, 0)
-                moments(x[a:a + 1, first:s + 1].copy(), one[:, :s + 1 - first], window, least, STD, 1.0)
-                size = one[0, s - first]
-                below, above, ties = below + (size < v), above + (size > v) * (size < np.inf), ties + (size == v)
-            held = below + above + ties + 1
-            out[a, r] = (below + ties / 2 + 1) / held if held >= min_history and np.isfinite(v) else np.nan
+                close[a] |= not abs(gap) > off
+            held = below + above + 1
+            out[a, r] = (below + 1) / held if held >= min_history and np.isfinite(v) else np.nan
+    return close
+
+
+def _counted(sizes, rows, min_history):
+    "The same by counting, (assets, rows)."
+    out, first = np.empty((len(sizes), rows)), sizes.shape[1] - rows
+    for r in range(rows):
+        past, v = sizes[:, :first + r + 1], sizes[:, first + r:first + r + 1]
+        held, place = np.isfinite(past).sum(axis=1), ((past < v).sum(axis=1) + (past <= v).sum(axis=1) + 1) / 2
+        out[:, r] = np.where(np.isfinite(v[:, 0]) & (held >= min_history), place / np.maximum(held, 1), np.nan)
+    return out
 
 
 def _percentile_of_last(rows, log_return, *, window, min_history):
-    "The last rows of `vol_percentile`, by counting."
+    "The last rows of `vol_percentile`."
     x, near = array_of(log_return).T, log_return.iloc[-(window + rows - 1):]
     now, out = array_of(rolling_std(near, window)).T[:, -rows:], np.empty((len(x), rows))
-    _placed(x, now, out, window, float(enough(window)), min_history)
+    close = _placed(x, now, out, window, float(enough(window)), min_history)
+    if close.any(): out[close] = _counted(array_of(rolling_std(log_return.loc[:, close], window)).T, rows, min_history)
     return framed(out.T, log_return.index[-rows:], log_return.columns)
 
 
