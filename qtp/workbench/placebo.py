@@ -224,7 +224,8 @@ class Placebo:
             if k in NULL[self.kind] and not row["low"] <= 0 <= row["high"]:
                 out.append(f"{k}: its mean over {row['markets']} markets is {row['mean']:+.2g}, 99 % interval {row['low']:+.2g} to {row['high']:+.2g}, expected 0")
             if p and row["rejected_low"] > NOMINAL:
-                out.append(f"{k}: {100 * row['rejected']:.1f} % of {row['markets']} markets are significant, 99 % interval from {100 * row['rejected_low']:.1f} %, expected {100 * NOMINAL:g} %")
+                out.append(f"{k}: {100 * row['rejected']:.1f} % of {row['markets']} markets are significant, "
+                           f"99 % interval from {100 * row['rejected_low']:.1f} %, expected {100 * NOMINAL:g} %")
         return out
 
     def plot(self, axes=None):   # the three Axes
