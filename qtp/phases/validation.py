@@ -60,7 +60,7 @@ def _outside(phase, market, universe, first):
     phase.table("holdout_ic", ic.loc[first:])
     phase.table("benchmark", compare(outside, passive.returns).rename("value"), csv=True)
     summary = ic_summary(ic.loc[first:], p["horizon"])
-    return {"sharpe": table.loc["sharpe", "holdout"], "t": sharpe_difference_t(inside, outside), "ic": summary["mean"], "ic_t": summary["t_hac"],
+    return {"sharpe": table.loc["sharpe", "holdout"], "t": sharpe_difference_t(inside, outside), "ic": summary["mean"], "ic_p": summary["p_hac"],
             "max_drawdown": table.loc["max_drawdown", "holdout"]}
 
 
