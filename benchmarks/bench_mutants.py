@@ -2,7 +2,7 @@
 
 The panel is simulated: a dozen assets over two years with late listings, delistings, splits and an index that is entered and left. Every leak of
 `qtp.causality.mutants` is planted in every feature; mutants that change no value on this panel are counted apart, of the others all must be found.
-Sixty features are audited at once, and what was found is written down at once: a second call goes on where the first was stopped, unless the code of the features
+Many features are audited at once, and what was found is written down at once: a second call goes on where the first was stopped, unless the code of the features
 or of the audit has changed. All sorts of leaks together go to `docs/mutants.json`, which the page "The mutation score" shows.
 Prints the score by sort of leak and every mutant that was missed. Exit code 1 if one was missed or an honest feature was accused.
 """
@@ -32,6 +32,7 @@ from qtp.workbench.placebo import placebo_market
 
 ROOT = Path(__file__).resolve().parents[1]
 PANEL = {"n_assets": 12, "start": "2022-01-03", "end": "2023-12-29"}
+AT_ONCE = 240   # features in one audit
 FEW = ["log_return", {"price_zscore": {"window": 20}}, {"market_beta": {"window": 60}}, {"momentum_rank": {"window": 20}}, "rsi"]
 
 
@@ -48,7 +49,7 @@ def main():
     kinds = ["rows", "tiny", "filled edge"] if asked.small else asked.kinds
     kept = Kept(None if asked.small else ROOT/"build"/"mutants"/"answers.jsonl", f"{asked.budget} {asked.seed} {code()}", asked.anew)
     with tqdm(unit="audit") as bar:
-        result = mutation_score(specs(bars, asked.small), bars, members, kinds, budget=asked.budget, seed=asked.seed, kept=kept, progress=lambda *at: _show(bar, *at))
+        result = mutation_score(specs(bars, asked.small), bars, members, kinds, AT_ONCE, budget=asked.budget, seed=asked.seed, kept=kept, progress=lambda *at: _show(bar, *at))
     whole = kinds == list(MUTATIONS) and (asked.budget, asked.seed) == ("standard", parser.get_default("seed"))
     save = asked.save or (ROOT/"docs"/"mutants.json" if whole else None)
     return report(result, asked, kinds, kept, save)

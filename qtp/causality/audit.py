@@ -1054,13 +1054,13 @@ def _first_row(a, specs):
 
 def _teeth(a, specs, own, start, deep, spacing, sessions):
     "Combs whose teeth are spread over all offsets."
-    assets, period = len(a.lay.assets), min(spacing, a.n - start)
-    rounds = min(-(-sessions // (max((a.n - start) // spacing, 1) * (assets if own else 1))), period)
+    lanes, period = len(a.lay.assets) if own else 1, min(spacing, a.n - start)
+    rounds = min(-(-sessions // (max((a.n - start) // spacing, 1) * lanes)), period)
     shift = int(a.rng.integers(period))
     for k in range(rounds):
         if a.spent() or not specs: return
-        lanes = a.rng.permutation(assets) * period // assets if own else np.zeros(assets, int)
-        teeth, free = comb(a.n, start + (shift + k * period // rounds + lanes) % period, spacing, deep)
+        lane = a.rng.permutation(lanes) if own else np.zeros(len(a.lay.assets), int)
+        teeth, free = comb(a.n, start + (shift + (lane * rounds + k) * period // (lanes * rounds)) % period, spacing, deep)
         w = World("comb", TEETH[k % len(TEETH)], _all(a, a.n - 1), a.lot(), mask=teeth, free=free)
         new = _mildly(a, w, pd.Index([s.label for s in specs]), specs, True)
         gone = _crossed(a, new, specs, True) if new else ()
@@ -1299,7 +1299,7 @@ def _run_declared(a, budget, late, n_samples):
 
 def _rarely(a, alone, sessions, calls):
     "Leaks that act rarely, looked for in calls of some features each: those in which nothing was found."
-    a.limit += calls
+    a.limit = max(a.limit, a.calls) + calls + 4 * len(a.target.specs)   # a finding takes up to four calls of its feature alone
     _calendar(a)
     _rare(a, _open(a, a.target.specs), set(alone), sessions)
 
