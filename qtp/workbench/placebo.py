@@ -261,9 +261,9 @@ def _mean_interval(x, level):
 
 
 def _share_interval(k, n, level):
-    "Source: Wilson, Probable inference, J. American Statistical Association 22 (1927)."
+    "Exact, so that a rejection in a handful of markets says nothing. Source: Clopper and Pearson, Biometrika 26 (1934)."
     from statsmodels.stats.proportion import proportion_confint
-    return proportion_confint(k, n, 1 - level, "wilson") if n else (0.0, 1.0)
+    return proportion_confint(k, n, 1 - level, "beta") if n else (0.0, 1.0)
 
 # %% ../../nbs/workbench/06a_placebo.ipynb #ffebb549
 OUTCOMES = ("ic", "t_ic", "p_ic", "holdout_ic", "spread", "p_spread", "holdout_spread", "sharpe", "sharpe_gross", "active_t", "p_active", "seconds")   # what is kept of a market
