@@ -255,8 +255,8 @@ class _Load:
     def _left(self, day):
         "Tickers that nobody had any more on a day."
         spells = self.symbols.spells
-        last = _civil_days(spells["last_session"], self.calendar.zone).fillna(pd.Timestamp.max).groupby(spells["ticker"]).max()
-        return last.index[last < day]
+        gone = (_civil_days(spells["last_session"], self.calendar.zone) < day).groupby(spells["ticker"]).all()
+        return gone.index[gone]
 
     def _side(self, table, found):
         "Records of a side table; what was odd about them joins the findings, what was damaged the quarantine."
