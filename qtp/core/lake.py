@@ -411,7 +411,7 @@ class Lake:
         if "://" not in self.root: Path(self._path(table)).mkdir(parents=True, exist_ok=True)
         schema = schema_of(frame)
         files = _write_parts(filesystem(self._path(table), self.options), table, parts_of(table, frame), schema, key)
-        said = dict(operation="create", rows=len(frame), appended=len(frame), revised=0, hash=content_of(frame).hash, **note)
+        said = dict(operation="create", rows=len(frame), appended=len(frame), revised=0, hash=reduce(add, (f.content for f in files), Content()).hash, **note)
         create_table_with_add_actions(self._path(table), _delta_schema(schema, table), _adds(files), mode="error", partition_by=[PART] if table in PARTS else [],
                                       description=json.dumps(dict(qtp_schema=SCHEMA_VERSION, key=list(key))), storage_options=self.options,
                                       configuration={"delta.logRetentionDuration": FOREVER, "delta.deletedFileRetentionDuration": FOREVER},
