@@ -898,10 +898,10 @@ def _stackable(a):
 # %% ../../nbs/causality/02_audit.ipynb #5bae0f4b
 def _window(a, points, alone, cuts):
     "Points of asset-scoped features, many a call; whole rows of the others."
-    finite = _open(a, [s for s in a.target.specs if s.lookback is not None and s.label in set(a.stored.names)])
+    finite = _open(a, [s for s in a.target.specs if s.lookback is not None and s.label in a.stored.place])
     if not finite: return
-    stack = [s for s in finite if s.label in set(alone)] if a.target.windows and _stackable(a) else []
-    rest = [s for s in finite if s not in stack]
+    alone = set(alone) if a.target.windows and _stackable(a) else ()
+    stack, rest = ([s for s in finite if (s.label in alone) == own] for own in (True, False))
     for some in _binned(stack, alone, DEPTHS).values(): rest += _stacked(a, some, points)
     for p in cuts if rest else ():
         if a.spent(): return
@@ -928,11 +928,12 @@ def _window_points(a, specs, points):
     names, clocked = pd.Index([s.label for s in specs]), set()
     columns = a.stored.assets.get_indexer(a.lay.assets[who])
     stored = [a.stored.values[a.stored.place[n]][ends, columns] for n in names]
+    cuts = tuple(np.unique(ends).tolist())
     for k, s in enumerate(specs):
         off = _apart(a, s.label, stored[k], again[k], columns)
         if len(off) and not _window_row(a, [s], int(ends[off[0]])): clocked.add(s.label)
         n = int((np.isfinite(stored[k]) & np.isfinite(again[k])).sum()) if s.label not in clocked else 0
-        a.seen.append(("window", s.label, 1, tuple(np.unique(ends).tolist()), len(who), n, 0., ""))
+        a.seen.append(("window", s.label, 1, cuts, len(who), n, 0., ""))
     _asked(a, names[~names.isin(clocked)])[ends, who] = True
     a.seen.append(("window", "", 1, (), 0, 0, time.process_time() - begin, ""))
     return clocked
@@ -1276,12 +1277,12 @@ def _run_declared(a, budget, late, n_samples):
     a.kept["exhaustive"] = budget == "exhaustive"
     promised = {s.label for s in a.target.specs if s.scope == "asset"}
     alone = _alone(a, promised)
-    share = {"quick": (1, 1, 1, 4), "standard": (2, 2, 2, 2)}.get(budget, (6, 4, 8, 20))
+    share = {"quick": (1, 1, 1, 4), "standard": (2, 2, 1, 2)}.get(budget, (6, 4, 8, 20))
     cuts = _ranked_cuts(a)
     points = _points(a, n_samples, everything=budget == "exhaustive")
     everything = budget == "exhaustive"
     _truncation(a, cuts[:share[0]])
-    _window(a, points, alone, cuts[:share[3]] if not everything else range(a.n - 1))
+    _window(a, points, alone, cuts[:1] if not everything else range(a.n - 1))
     endless = _open(a, [s for s in a.target.specs if s.lookback is None])
     if endless: _truncation(a, cuts[share[0]:share[0] + share[3]] if not everything else range(a.n - 1), names=_labels(endless), only=endless, raw=True)
     cross = _open(a, [s for s in a.target.specs if s.label not in set(alone)])
