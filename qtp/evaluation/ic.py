@@ -102,17 +102,35 @@ def hac_mean(
     return HacMean(mean, error, t, float(2 * stdtr(dof, -abs(t))), float(stdtrit(dof, .975) * error), dof)
 
 
+def newey_west(
+    values,     # (sessions,) a series in the order of time; NaN where a session says nothing
+    lags: int,  # autocovariances that count, with weights that fall to zero
+) -> float:     # standard error of the mean, in the unit of the values; NaN for fewer than two values
+    """The error that most publications print. Too small in short samples of overlapping returns, see `hac_mean`.
+
+    Raises `ParameterError` for less than 0 lags.
+
+    Source: Newey and West, Econometrica 55 (1987), eq. 5.
+    """
+    if lags < 0: raise ParameterError(f"lags: found {lags}, expected a whole number from 0.")
+    x = np.asarray(values, dtype=float)
+    x = x[~np.isnan(x)]
+    if (n := len(x)) < 2: return float("nan")
+    d, lags = x - x.mean(), min(lags, n - 1)
+    return float(np.sqrt(max(d @ d + 2 * sum((1 - k / (lags + 1)) * (d[k:] @ d[:-k]) for k in range(1, lags + 1)), 0)) / n)
+
+
 def ic_summary(
     ic_series: pd.Series,  # (sessions,) from `ic` or `rank_ic`; NaN where a session says nothing
     horizon: int,          # sessions that each return covers
-) -> pd.Series:            # mean, half (of its 95 % interval), std, icir (mean over std, not annualised), t_hac, p_hac (two-sided), n
-    """Mean information coefficient, its steadiness and its significance.
+) -> pd.Series:            # mean, half (of its 95 % interval), std, icir (mean over std, not annualised), t_hac, p_hac (two-sided), t_newey_west, n
+    """Mean information coefficient, its steadiness and its significance by `hac_mean`; beside it the t of Newey and West with two horizons of lags.
 
     Raises `ParameterError` for a horizon under 1.
     """
-    found, std, n = hac_mean(ic_series, horizon), ic_series.std(), int(ic_series.notna().sum())
+    found, std, n, plain = hac_mean(ic_series, horizon), ic_series.std(), int(ic_series.notna().sum()), newey_west(ic_series, 2 * horizon)
     return pd.Series({"mean": found.mean, "half": found.half, "std": std, "icir": found.mean / std if std > 0 else np.nan,
-                      "t_hac": found.t, "p_hac": found.p, "n": float(n)}, name=ic_series.name)
+                      "t_hac": found.t, "p_hac": found.p, "t_newey_west": found.mean / plain if plain > 0 else np.nan, "n": float(n)}, name=ic_series.name)
 
 # %% ../../nbs/evaluation/01_ic.ipynb #10f65b65
 def ic_panel(
@@ -156,13 +174,13 @@ def ic_by_horizon(
     scores,                # name -> (sessions, assets) scores; NaN means no opinion
     returns: dict,         # horizon -> (sessions, assets) return over it after the fill, decimal
     min_assets: int = 20,  # fewest assets holding both values
-) -> pd.DataFrame:         # ((feature, horizon), rank_ic icir t_hac p_hac ic ic_t_hac n)
+) -> pd.DataFrame:         # ((feature, horizon), rank_ic icir t_hac p_hac t_newey_west ic ic_t_hac n)
     "Mean IC and rank IC of every feature at every horizon, each with its HAC t-statistic."
     panels = {kind: ic_panel(scores, returns, kind, min_assets) for kind in ("rank_ic", "ic")}
     rows = {}
     for name, h in panels["ic"]:
         rank, plain = (ic_summary(panels[kind][name, h], h) for kind in ("rank_ic", "ic"))
-        rows[name, h] = {"rank_ic": rank["mean"], "icir": rank["icir"], "t_hac": rank["t_hac"], "p_hac": rank["p_hac"],
+        rows[name, h] = {"rank_ic": rank["mean"], "icir": rank["icir"], "t_hac": rank["t_hac"], "p_hac": rank["p_hac"], "t_newey_west": rank["t_newey_west"],
                          "ic": plain["mean"], "ic_t_hac": plain["t_hac"], "n": rank["n"]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["feature", "horizon"])
 

@@ -85,7 +85,7 @@ def decay(
     fill: str = "open",               # price of entry and exit: "open", "vwap" or "close"
     delistings: pd.DataFrame | None = None,  # by asset_id: `last_session`, `delisting_return`; None if none are known
     min_assets: int = 20,             # fewest assets in a session
-) -> pd.DataFrame:                    # (horizons, mean half std icir t_hac p_hac n of the rank IC, ic and ic_t_hac of the IC)
+) -> pd.DataFrame:                    # (horizons, mean half std icir t_hac p_hac t_newey_west n of the rank IC, ic and ic_t_hac of the IC)
     "Rank information coefficient by horizon, and the linear one beside it."
     rows = {}
     for h in horizons:

@@ -131,7 +131,7 @@ def training_ic(
     returns: dict,                   # horizon -> (sessions, assets) return over it after the fill, decimal
     train_index: pd.DatetimeIndex,   # training sessions, increasing
     min_assets: int = 20,            # fewest assets in a session
-) -> pd.DataFrame:                   # ((feature, horizon), rank_ic icir t_hac p_hac ic ic_t_hac n)
+) -> pd.DataFrame:                   # ((feature, horizon), rank_ic icir t_hac p_hac t_newey_west ic ic_t_hac n)
     """IC and rank IC of each feature by horizon, from returns known at the end of training.
 
     Raises `DataError` for sessions that are not in the set.
