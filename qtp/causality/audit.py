@@ -1031,9 +1031,8 @@ BINS = (10, 30, 75, 150, 300)            # lookbacks up to which features share 
 
 def _rare(a, specs, alone, sessions):
     "Features at many sessions a call: single bars shocked further apart than lookback and horizon, each asset its own where it stands alone."
-    for (_, own), some in _binned(specs, alone).items():
-        deep = max(s.lookback or a.n - 1 for s in some)
-        first = _first_row(a, some)
+    for (_, own), some in [(key, part) for key, bin_ in _binned(specs, alone).items() for part in _by_first_row(a, bin_)]:
+        deep, first = max(s.lookback or a.n - 1 for s in some), max(_first_row(a, s) for s in some)
         spacing, room = deep + REACH, a.n - 1 - first
         if room < 1: continue
         if not own and room < 2 * spacing and some[0].lookback: _rows_alone(a, some, first + a.rng.permutation(room)[:sessions])
@@ -1047,10 +1046,18 @@ def _rows_alone(a, specs, rows):
         if specs and not a.spent(): _window_row(a, specs, int(p), True)
 
 
-def _first_row(a, specs):
-    "The row from which the features have values, where they have any."
-    seen = [np.flatnonzero(np.isfinite(a.stored.values[a.stored.place[s.label]]).any(axis=1)[:-1]) for s in specs if s.label in a.stored.place]
-    return max((int(rows[0]) for rows in seen if len(rows)), default=a.n)
+def _by_first_row(a, specs):
+    "Features whose values begin late apart, so that they do not keep the others from being asked early."
+    rows = sorted(_first_row(a, s) for s in specs)
+    usual = rows[len(rows) // 2] + a.n // 20
+    parts = [s for s in specs if _first_row(a, s) <= usual], [s for s in specs if _first_row(a, s) > usual]
+    return [p for p in parts if p]
+
+
+def _first_row(a, s):
+    "The row from which a feature has values; that after the last if it has none."
+    seen = np.flatnonzero(np.isfinite(a.stored.values[a.stored.place[s.label]]).any(axis=1)) if s.label in a.stored.place else ()
+    return int(seen[0]) if len(seen) else a.n
 
 
 def _teeth(a, specs, own, start, deep, spacing, sessions):
