@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'SCOPES', 'BASES', 'REGISTRY', 'Feature', 'feature', 'source_of', 'FeatureSpec', 'ancestors', 'spec',
-           'load_families', 'register_file', 'parse_specs', 'feature_metadata']
+           'load_families', 'register_file', 'forget_stale', 'parse_specs', 'feature_metadata']
 
 # %% ../../nbs/features/01_registry.ipynb #a5daa6c3
 import dis
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -221,6 +222,7 @@ def load_families():
     folder = Path(importlib.import_module("qtp.features").__file__).parent
     for path in sorted(folder.glob("*.py")):
         if "\n@feature(" in path.read_text(encoding="utf-8"): importlib.import_module(f"qtp.features.{path.stem}")
+    forget_stale()
 
 
 def register_file(
@@ -257,6 +259,26 @@ def _bars_needed(name, params):
     below = [_bars_needed(i, REGISTRY[i].defaults) for i in f.inputs if i in REGISTRY]
     if own is None or None in below: return None
     return int(own) + max(below, default=1) - 1
+
+# %% ../../nbs/features/01_registry.ipynb #d7b1e0a2
+def forget_stale() -> list:   # module.name of the kernels forgotten, sorted
+    "Drop from numba's cache every loaded kernel that was compiled before a file of a kernel that it calls was written."
+    from numba.core.dispatcher import Dispatcher
+    kernels = {id(v): v for m in list(sys.modules.values()) for v in list(vars(m).values()) if isinstance(v, Dispatcher)}
+    stale = [v for v in kernels.values() if hasattr(v._cache, "_cache_file") and _older(Path(v._cache._cache_file._index_path), _files_called(v.py_func, set()))]
+    for v in stale: Path(v._cache._cache_file._index_path).unlink(missing_ok=True)
+    return sorted(f"{v.py_func.__module__}.{v.py_func.__name__}" for v in stale)
+
+
+def _older(path, files): return path.exists() and any(os.path.getmtime(f) > path.stat().st_mtime for f in files if os.path.exists(f))
+
+
+def _files_called(function, seen):
+    "Files of the kernels that a kernel calls, directly or not."
+    named = [function.__globals__.get(n) for n in function.__code__.co_names]
+    called = [v.py_func for v in named if type(v).__name__ == "CPUDispatcher" and v.py_func not in seen]
+    seen.update(called)
+    return {f.__code__.co_filename for f in called}.union(*(_files_called(f, seen) for f in called))
 
 # %% ../../nbs/features/01_registry.ipynb #9029067e
 def parse_specs(

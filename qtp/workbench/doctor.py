@@ -209,7 +209,9 @@ def _compute_once():
     for dtype in ("float32", "float64"): alpha158(market.bars, dtype)
     simulate_fills(market.bars["volume"][-3:] / 100, market.bars, CostModel())      # what neither a feature nor the road calls
     cs_winsorise(market.bars["close"])
-    with np.errstate(all="ignore"): failed = materialize(names, market, on_error="skip").failures
+    with np.errstate(all="ignore"):
+        failed = materialize(names, market, on_error="skip").failures
+        materialize(names, market, rows=1, on_error="skip")      # kernels of last rows
     if failed: raise QtpError(f"{len(failed)} of {len(names)} features fail on a tiny market, first {failed[0]}.")
 
 
@@ -259,6 +261,8 @@ def _in_cache(kernel):
 TINY = {"data": {"n_assets": 12, "start": "2021-01-04", "end": "2022-12-30"}}   # two years: the folds need that many
 
 # %% ../../nbs/workbench/07_doctor.ipynb #497775dd
+#| eval: false
+#| eval: false
 #| eval: false
 #| eval: false
 if __name__ == "__main__":
