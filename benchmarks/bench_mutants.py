@@ -1,10 +1,11 @@
 """Would the audit have noticed? Hard leaks are planted in every registered feature, and the audit is run on them.
 
 The panel is simulated: a dozen assets over two years with late listings, delistings, splits and an index that is entered and left. Every leak of
-`qtp.causality.mutants` is planted in every feature; mutants that change no value on this panel are counted apart, of the others all must be found.
+`qtp.causality.mutants` is planted in every feature; mutants that look ahead nowhere on this panel are counted apart, of the others all must be found. What a
+smaller budget missed is asked again at `exhaustive`, one feature at a time, and counted apart too.
 Many features are audited at once, and what was found is written down at once: a second call goes on where the first was stopped, unless the code of the features
 or of the audit has changed. All sorts of leaks together go to `docs/mutants.json`, which the page "The mutation score" shows.
-Prints the score by sort of leak and every mutant that was missed. Exit code 1 if one was missed or an honest feature was accused.
+Prints the score by sort of leak and every mutant that was missed. Exit code 1 if one was missed at `exhaustive`, too, or an honest feature was accused.
 """
 import argparse
 import hashlib
@@ -50,9 +51,17 @@ def main():
     kept = Kept(None if asked.small else ROOT/"build"/"mutants"/"answers.jsonl", f"{asked.budget} {asked.seed} {code()}", asked.anew)
     with tqdm(unit="audit") as bar:
         result = mutation_score(specs(bars, asked.small), bars, members, kinds, AT_ONCE, budget=asked.budget, seed=asked.seed, kept=kept, progress=lambda *at: _show(bar, *at))
+    left = again(result, specs(bars, asked.small), bars, members, asked.seed)
     whole = kinds == list(MUTATIONS) and (asked.budget, asked.seed) == ("standard", parser.get_default("seed"))
     save = asked.save or (ROOT/"docs"/"mutants.json" if whole else None)
-    return report(result, asked, kinds, kept, save)
+    return report(result, left, asked, kinds, kept, save)
+
+
+def again(result, specs, bars, members, seed):
+    "Mutants, as (feature, kind), that an audit of every session misses as well, of those that were missed."
+    by_label, pairs = {s.label: s for s in specs}, tqdm(result.missed, "exhaustive", unit="audit", disable=not result.missed)
+    asked = [mutation_score([by_label[f]], bars, members, [kind], budget="exhaustive", seed=seed) for f, kind in pairs]
+    return [pair for one in asked for pair in one.missed]
 
 
 class Kept(dict):
@@ -108,19 +117,20 @@ def specs(bars, small):
     return [s for s in found.values() if leaves(s.name, have) <= have]
 
 
-def report(result, asked, kinds, kept, save):
+def report(result, left, asked, kinds, kept, save):
     table = result.summary().assign(cpu=[kept.seconds(k) for k in kinds])
     show_table(table.reset_index())
-    for feature, kind in result.missed: print(f"missed: {kind} in {feature}")
+    for feature, kind in result.missed: print(f"missed at {asked.budget}: {kind} in {feature}" + (", and at exhaustive" if (feature, kind) in left else ""))
     for feature in result.false_alarms: print(f"false alarm: {feature}")
-    print(f"mutation score {result.score:.4f} of {int((result.table != 'equivalent').sum().sum())} mutants of {len(result.table)} features; "
-          f"{int((result.table == 'equivalent').sum().sum())} equivalent, {len(result.false_alarms)} false alarms; {sum(kept.cpu.values()):,.0f} CPU-s")
+    n, equivalent = (int(mask.sum().sum()) for mask in (result.table != "equivalent", result.table == "equivalent"))
+    print(f"mutation score {result.score:.4f} at {asked.budget}, {1 - len(left) / n:.4f} once what was missed is asked at exhaustive, of {n} mutants of {len(result.table)} "
+          f"features; {equivalent} equivalent, {len(result.false_alarms)} false alarms; {sum(kept.cpu.values()):,.0f} CPU-s")
     rows = [{"mutation": k, "about": MUTATIONS[k].about, "features": len(result.table), **{c: int(table.loc[k, c]) for c in ("found", "equivalent", "cpu")},
-             "missed": [f for f, kind in result.missed if kind == k]} for k in kinds]
+             "missed": [f for f, kind in result.missed if kind == k], "missed_exhaustive": [f for f, kind in left if kind == k]} for k in kinds]
     found = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "processor": platform.machine(), "cores": os.cpu_count(), "versions": versions(), "budget": asked.budget,
              "seed": asked.seed, "panel": PANEL, "honest": {"features": len(result.table), "false_alarms": list(result.false_alarms), "cpu": kept.seconds(HONEST)}, "rows": rows}
     if save: write_json(save, found)
-    return 0 if not result.missed and not result.false_alarms else 1
+    return 0 if not left and not result.false_alarms else 1
 
 
 def versions(): return {"python": platform.python_version(), "audit": str(AUDIT_VERSION), **{p: importlib.metadata.version(p) for p in ("qtp", "numpy", "pandas", "numba")}}

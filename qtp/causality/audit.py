@@ -1388,8 +1388,10 @@ def _check_options(n_samples, budget):
 def _unstable(a):
     "Features of which two calls on the same bars differ."
     if a.target.specs is not None: return []
-    again = _watched(a)
-    return [d.feature for d in differences(a.stored, again, lambda i, s: np.ones((len(i), len(s)), bool))[1]]
+    for again in (_watched, lambda a: _answer(a, None)):      # as if it had not been called before, and as it is
+        apart = [d.feature for d in differences(a.stored, again(a), lambda i, s: np.ones((len(i), len(s)), bool))[1]]
+        if apart: return apart
+    return []
 
 
 def _stored(a, features):

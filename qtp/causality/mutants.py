@@ -119,11 +119,11 @@ def mutant(
 @dataclass(frozen=True)
 class MutationScore:
     "Which mutants were found."
-    table: pd.DataFrame   # (features, mutations) "found", "missed" or "equivalent"
+    table: pd.DataFrame   # (features, mutations) "found", "missed" or "equivalent": with the honest values, or with values that no cut of the bars moves
     false_alarms: tuple   # honest features in which a leak was seen
 
     @property
-    def score(self) -> float:   # share found of those that change anything; NaN if none does
+    def score(self) -> float:   # share found of those that look ahead; NaN if none does
         "The mutation score."
         planted = self.table != "equivalent"
         return float((self.table == "found").sum().sum() / planted.sum().sum()) if planted.to_numpy().any() else float("nan")
@@ -184,8 +184,16 @@ def _caught(specs, bars, members, engine, options):
 
 
 def _states(specs, bars, members, engine, honest, caught):
-    "Each feature and what became of its mutant; one that has the honest values is none."
+    "Each feature and what became of its mutant."
     spoiled = engine(specs, bars, members)
     for s in specs:
-        a, b = honest.raw[honest.names.index(s.label)], spoiled.raw[spoiled.names.index(s.label)]
-        yield s.label, "found" if s.label in caught else "equivalent" if np.array_equal(a, b, equal_nan=True) else "missed"
+        a, b = (fs.raw[fs.names.index(s.label)] for fs in (honest, spoiled))
+        yield s.label, "found" if s.label in caught else "equivalent" if np.array_equal(a, b, equal_nan=True) or _moved_nowhere(s, bars, members, engine, b) else "missed"
+
+
+def _moved_nowhere(s, bars, members, engine, values):
+    "Whether a feature's values are the same wherever the bars are cut: what was planted was known by then, or is never read."
+    for p in range(len(bars) - 1):
+        cut = engine([s], bars.iloc[:p + 1], None if members is None else members.loc[:bars.index[p]]).raw[0]
+        if not np.allclose(cut, values[:p + 1], rtol=1e-9, atol=1e-9 * _deviation(values), equal_nan=True): return False
+    return True
