@@ -32,6 +32,7 @@ def _direct(name, op, types):
 
 class Frame(pd.DataFrame):
     "Wide frame (sessions, assets) of float64 whose operations with frames of the same axes take no detour."
+    cut = False      # the end of a longer history, whose rows without a complete window no answer reads; handed on where rows and order stay what they are
 
     @property
     def _constructor(self): return Frame
@@ -48,6 +49,15 @@ class Frame(pd.DataFrame):
     def __neg__(self): return self._of(-values) if (values := array_of(self)).dtype == _FLOAT else super().__neg__()
 
     def __invert__(self): return self._of(~values) if (values := array_of(self)).dtype == _BOOL else super().__invert__()
+
+    def clip(self, lower=None, upper=None, **more):
+        "Values held between two numbers."
+        values = array_of(self)
+        plain = all(x is None or isinstance(x, _SCALARS) for x in (lower, upper)) and (lower is None or upper is None or lower <= upper)
+        if more or values.dtype != _FLOAT or not plain: return super().clip(lower, upper, **more)
+        for limit, beyond in ((lower, np.less), (upper, np.greater)):
+            if limit is not None: values = np.where(beyond(values, limit).T, limit, values.T).T
+        return self._of(values.copy() if lower is None and upper is None else values)
 
     def abs(self):
         "Sizes of the values."
@@ -88,7 +98,10 @@ class Frame(pd.DataFrame):
         if any(x is None for x in arrays): return super().__array_ufunc__(ufunc, method, *inputs, **more)
         return self._of(ufunc(*arrays))
 
-    def _of(self, values): return framed(values, self.index, self.columns)
+    def _of(self, values):
+        out = framed(values, self.index, self.columns)
+        if self.cut: out.cut = True
+        return out
 
 
 def framed(

@@ -199,7 +199,9 @@ class Evaluation:
     def _last(self, frame, k):
         "Rows at the end, all frames cut alike under one index."
         if k not in self.cuts: self.cuts[k] = self.index[self.n - k:]
-        return tail(frame, self.cuts[k])
+        last = tail(frame, self.cuts[k])
+        last.cut = k < self.n
+        return last
 
     def _needed(self, f, i):
         try: return self._node(key_of(i, REGISTRY[i].defaults))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FLAT', 'FEW', 'SUM', 'MEAN', 'COUNT', 'PRODUCT', 'DECAY', 'EWM', 'VAR', 'STD', 'EWM_STD', 'SKEW', 'KURT', 'SLOPE',
-           'R2', 'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'sums', 'moments', 'pairs', 'extremes', 'ranks',
-           'quantiles', 'over_assets', 'compile_kernels']
+           'R2', 'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'LAST', 'sums', 'last_sums', 'moments', 'last_moments',
+           'pairs', 'last_pairs', 'extremes', 'ranks', 'quantiles', 'over_assets', 'compile_kernels']
 
 # %% ../../nbs/features/01b_windows.ipynb #00b99bc9
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +168,38 @@ def sums(x, out, window, least, kind, decay):
         elif kind == EWM or kind == DECAY: _divide(out[a], total, weights, held, least)
         else: _where(out[a], total, held, least)
         if kind == EWM: _where(out[a], out[a], here, 1)
+        if infinite: _blank(x[a], window, out[a])
+
+# %% ../../nbs/features/01b_windows.ipynb #5d1a0002
+@njit(**_jit)
+def _tree(y, t, window, decay, rows):
+    "Sum of the window that ends in row `t`, in the order in which doubling adds; `rows` is room for it."
+    total, covered, size, m = 0.0, 0, 1, window
+    for j in range(window): rows[j] = y[t - j]
+    while covered < window:
+        begin = 1 if window & size else 0
+        if begin: total, covered = (total + decay ** covered * rows[0] if covered else rows[0]), covered + size
+        weight = decay ** size
+        for j in range((m - begin) // 2): rows[j] = rows[begin + 2 * j] + weight * rows[begin + 2 * j + 1]
+        m, size = (m - begin) // 2, size * 2
+    return total
+
+
+@njit(**_jit)
+def last_sums(x, out, window, least, kind, decay):
+    "What `sums` says of complete windows, NaN before: for frames that hold little more than one."
+    if kind == PRODUCT or kind == DECAY: return sums(x, out, window, least, kind, decay)
+    n, rows = x.shape[1], np.empty(window)
+    y, ok = np.empty(n), np.empty(n)
+    for a in range(x.shape[0]):
+        good, infinite = _load(x[a], y, ok)
+        if kind == COUNT: y[:] = (y != 0.0) * 1.0
+        out[a, :window - 1] = np.nan
+        for t in range(window - 1, n):
+            held = ok[t - window + 1:t + 1].sum()
+            total, below = _tree(y, t, window, decay, rows), _tree(ok, t, window, decay, rows) if kind == EWM else held
+            there = held >= least and (kind != EWM or ok[t] > 0.0)
+            out[a, t] = (total / below if kind == MEAN or kind == EWM else total) if there else np.nan
         if infinite: _blank(x[a], window, out[a])
 
 # %% ../../nbs/features/01b_windows.ipynb #8b506926
@@ -425,6 +457,83 @@ def _finish_moments(out, total, p, held, least, weights, squares, kind, first, t
     elif kind == KURT: _finish_kurt(out[t:end], total[0, low:high], total[1, low:high], total[3, low:high], p[t:end], held[t:end], least)
     else: _finish_dispersion(out[t:end], total[0, low:high], total[1, low:high], p[t:end], held[t:end], least, weights[t:end], squares[t:end], kind)
 
+# %% ../../nbs/features/01b_windows.ipynb #5d1a0003
+@njit(**_jit)
+def _joined(nodes, i, j, to, weight, kind):
+    "Node `to`: node `i` with the older `j`; mean less the row's value, three central sums, number and the row's value of each."
+    d = (nodes[j, 0] + (nodes[j, 5] - nodes[i, 5])) - nodes[i, 0]
+    old = weight * nodes[j, 4]
+    n = old + nodes[i, 4]
+    q = old / (n if n > 0.0 else 1.0)
+    k, g, dd = nodes[i, 4] * q, 1.0 - q, d * d
+    m2, m2_a, m3, m3_a = nodes[i, 1], nodes[j, 1], nodes[i, 2], nodes[j, 2]
+    if kind >= KURT: nodes[to, 3] = nodes[i, 3] + (nodes[j, 3] + dd * (dd * k * (g * g - g * q + q * q) + 6.0 * (q * q * m2 + g * g * m2_a)) + 4.0 * d * (g * m3_a - q * m3))
+    if kind >= SKEW: nodes[to, 2] = m3 + (m3_a + d * (d * d * k * (g - q) + 3.0 * (g * m2_a - q * m2)))
+    nodes[to, 1] = m2 + (weight * m2_a + d * d * k)
+    nodes[to, 0] = nodes[i, 0] + d * q
+    nodes[to, 4], nodes[to, 5] = nodes[i, 4] + weight * nodes[j, 4], nodes[i, 5]
+
+
+@njit(**_jit)
+def _central_tree(nodes, window, kind, decay):
+    "All rows of a window joined in the order in which doubling joins them; the first node is the answer, the latest row the second."
+    covered, size, m = 0, 1, window
+    while covered < window:
+        begin = 1 if window & size else 0
+        if begin and covered == 0: nodes[0] = nodes[1]
+        elif begin: _joined(nodes, 0, 1, 0, decay ** covered, kind)
+        if begin: covered += size
+        weight = decay ** size
+        for j in range((m - begin) // 2): _joined(nodes, 1 + begin + 2 * j, 2 + begin + 2 * j, 1 + j, weight, kind)
+        m, size = (m - begin) // 2, size * 2
+
+# %% ../../nbs/features/01b_windows.ipynb #5d1a000a
+@njit(**_jit)
+def _off(y, ok, mean, first, k, window): return (y[first + k] - mean) * ok[first + k] if k < window else 0.0
+
+
+@njit(**_jit)
+def _added_moments(y, ok, p, held, t, window, rows):
+    "Of one window, what `_few_moments` says of all: the mean less the row's value, and the central sums."
+    mean, first = _tree(y, t, window, 1.0, rows) / held[t], t - window + 1
+    one = two = three = four = 0.0
+    for k in range(0, window, 4):
+        a, b, c, d = _off(y, ok, mean, first, k, window), _off(y, ok, mean, first, k + 1, window), _off(y, ok, mean, first, k + 2, window), _off(y, ok, mean, first, k + 3, window)
+        aa, bb, cc, dd = a * a, b * b, c * c, d * d
+        one, two = one + ((a + b) + (c + d)), two + ((aa + bb) + (cc + dd))
+        three, four = three + ((aa * a + bb * b) + (cc * c + dd * d)), four + ((aa * aa + bb * bb) + (cc * cc + dd * dd))
+    n, d = held[t], one / held[t]
+    four -= d * (4.0 * three - d * (6.0 * two - 3.0 * n * (d * d)))
+    three -= d * (3.0 * two - 2.0 * n * (d * d))
+    return (mean - p[t]) + d, two - n * (d * d), three, four
+
+
+@njit(**_jit)
+def _joined_moments(ok, p, t, window, kind, decay, nodes):
+    "Of one window, what `_central` says of all."
+    nodes[1:, :4] = 0.0
+    for j in range(window): nodes[1 + j, 4], nodes[1 + j, 5] = ok[t - j], p[t - j]
+    _central_tree(nodes, window, kind, decay)
+    return nodes[0, 0], nodes[0, 1], nodes[0, 2], nodes[0, 3]
+
+
+@njit(**_jit)
+def last_moments(x, out, window, least, kind, decay):
+    "What `moments` says of complete windows, NaN before: for frames that hold little more than one."
+    n, few, nodes, rows, total = x.shape[1], window <= FEW and kind != EWM_STD, np.zeros((window + 1, 6)), np.empty(window), np.empty((4, x.shape[1]))
+    y, ok, p, held, weights, squares = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.ones(n), np.ones(n)
+    for a in range(x.shape[0]):
+        good, infinite = _load(x[a], y, ok)
+        _held(ok, window, held, good)
+        _latest(y, ok, p)
+        for t in range(window - 1, n):
+            total[0, t], total[1, t], total[2, t], total[3, t] = _added_moments(y, ok, p, held, t, window, rows) if few else _joined_moments(ok, p, t, window, kind, decay, nodes)
+            if kind == EWM_STD: weights[t], squares[t] = _tree(ok, t, window, decay, rows), _tree(ok, t, window, decay * decay, rows)
+        out[a, :window - 1] = np.nan
+        _finish_moments(out[a], total, p, held, least, weights, squares, kind, 0, window - 1, n)
+        if kind == EWM_STD: _where(out[a], out[a], ok, 1)
+        if infinite: _blank(x[a], window, out[a])
+
 # %% ../../nbs/features/01b_windows.ipynb #c170c6af
 @njit(**_jit)
 def _join_pairs(b, a, shift, n, dx, dy, f, c):
@@ -572,6 +681,80 @@ def _many_pairs(px, py, ok, held, window, least, kind, total, scratch, out):
         if t < n: _cross(px[first:end], py[first:end], ok[first:end], window, False, total, scratch)
         if t < n: _finish_pairs(out, total, px, py, held, least, kind, first, t, end)
         t = end
+
+# %% ../../nbs/features/01b_windows.ipynb #5d1a0004
+@njit(**_jit)
+def _joined_pair(nodes, i, j, to):
+    "Node `to`: node `i` with the older `j`; means less the row's values, central sums of squares and of the product, number and the row's values of each."
+    dx, dy = (nodes[j, 0] + (nodes[j, 6] - nodes[i, 6])) - nodes[i, 0], (nodes[j, 1] + (nodes[j, 7] - nodes[i, 7])) - nodes[i, 1]
+    n = nodes[j, 5] + nodes[i, 5]
+    f = nodes[j, 5] / (n if n > 0.0 else 1.0)
+    c = nodes[i, 5] * f
+    nodes[to, 2] = nodes[i, 2] + (nodes[j, 2] + dx * dx * c)
+    nodes[to, 3] = nodes[i, 3] + (nodes[j, 3] + dy * dy * c)
+    nodes[to, 4] = nodes[i, 4] + (nodes[j, 4] + dx * dy * c)
+    nodes[to, 0], nodes[to, 1] = nodes[i, 0] + dx * f, nodes[i, 1] + dy * f
+    nodes[to, 5], nodes[to, 6], nodes[to, 7] = n, nodes[i, 6], nodes[i, 7]
+
+
+@njit(**_jit)
+def _cross_tree(nodes, window):
+    "All rows of a window joined in the order in which doubling joins them; the first node is the answer, the latest row the second."
+    covered, size, m = 0, 1, window
+    while covered < window:
+        begin = 1 if window & size else 0
+        if begin and covered == 0: nodes[0] = nodes[1]
+        elif begin: _joined_pair(nodes, 0, 1, 0)
+        if begin: covered += size
+        for j in range((m - begin) // 2): _joined_pair(nodes, 1 + begin + 2 * j, 2 + begin + 2 * j, 1 + j)
+        m, size = (m - begin) // 2, size * 2
+
+# %% ../../nbs/features/01b_windows.ipynb #5d1a000b
+@njit(**_jit)
+def _added_pairs(v, u, ok, px, py, held, t, window, against_time, rows):
+    "Of one window, what `_few_pairs` says of all: means less the row's values, central sums of squares and of the product."
+    first, n = t - window + 1, held[t]
+    my, mx = _tree(v, t, window, 1.0, rows) / n, t - (window - 1) / 2.0 if against_time else _tree(u, t, window, 1.0, rows) / n
+    one_x = one_y = xx = yy = xy = 0.0
+    for k in range(0, window, 4):
+        a, b, c, d = _off(u, ok, mx, first, k, window), _off(u, ok, mx, first, k + 1, window), _off(u, ok, mx, first, k + 2, window), _off(u, ok, mx, first, k + 3, window)
+        e, f, g, h = _off(v, ok, my, first, k, window), _off(v, ok, my, first, k + 1, window), _off(v, ok, my, first, k + 2, window), _off(v, ok, my, first, k + 3, window)
+        one_x, one_y = one_x + ((a + b) + (c + d)), one_y + ((e + f) + (g + h))
+        xx, yy = xx + ((a * a + b * b) + (c * c + d * d)), yy + ((e * e + f * f) + (g * g + h * h))
+        xy += (a * e + b * f) + (c * g + d * h)
+    dx, dy = one_x / n, one_y / n
+    return (mx - px[t]) + dx, (my - py[t]) + dy, xx - one_x * dx, yy - one_y * dy, xy - one_x * dy
+
+
+@njit(**_jit)
+def _joined_pairs(px, py, ok, t, window, nodes):
+    "Of one window, what `_cross` says of all."
+    nodes[1:, :5] = 0.0
+    for j in range(window): nodes[1 + j, 5], nodes[1 + j, 6], nodes[1 + j, 7] = ok[t - j], px[t - j], py[t - j]
+    _cross_tree(nodes, window)
+    return nodes[0, 0], nodes[0, 1], nodes[0, 2], nodes[0, 3], nodes[0, 4]
+
+
+@njit(**_jit)
+def last_pairs(y, x, out, window, least, kind, against_time):
+    "What `pairs` says of complete windows, NaN before: for frames that hold little more than one."
+    n, few, nodes, rows, total = y.shape[1], window <= FEW, np.empty((window + 1, 8)), np.empty(window), np.empty((5, y.shape[1]))
+    v, u, ok, ok_u, px, py, held = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for a in range(y.shape[0]):
+        good, infinite, infinite_u = _load_pair(y[a], x[a], v, u, ok, ok_u, against_time)
+        _held(ok, window, held, good)
+        _latest(v, ok, py)
+        _latest(u, ok, px)
+        _times(v, ok)
+        _times(u, ok)
+        for t in range(window - 1, n):
+            total[0, t], total[1, t], total[2, t], total[3, t], total[4, t] = (
+                _added_pairs(v, u, ok, px, py, held, t, window, against_time, rows) if few else _joined_pairs(px, py, ok, t, window, nodes))
+        out[a, :window - 1] = np.nan
+        _finish_pairs(out[a], total, px, py, held, least, kind, 0, window - 1, n)
+        if kind == RESIDUAL: _where(out[a], out[a], ok, 1)
+        if infinite: _blank(y[a], window, out[a])
+        if infinite_u: _blank(x[a], window, out[a])
 
 # %% ../../nbs/features/01b_windows.ipynb #e1b281d5
 @njit(**_jit)
@@ -739,8 +922,12 @@ def _contiguous(a):
     return a
 
 
+LAST = {sums: last_sums, moments: last_moments, pairs: last_pairs}   # kernel -> the same for frames that hold little more than one window
+
+
 def compile_kernels():
     "Compile every kernel with the types that `qtp.features.rolling` uses, or load it from numba's cache."
     x = np.ones((1, 4))
-    for kernel, *parameters in ((sums, SUM, 1.0), (moments, STD, 1.0), (extremes, 1.0, False), (ranks,), (quantiles, 0.5)): over_assets(kernel, [x], 2, 1.0, *parameters)
-    over_assets(pairs, [x, x], 2, 1.0, SLOPE, True)
+    for kernel, *parameters in ((sums, SUM, 1.0), (last_sums, SUM, 1.0), (moments, STD, 1.0), (last_moments, STD, 1.0), (extremes, 1.0, False), (ranks,), (quantiles, 0.5)):
+        over_assets(kernel, [x], 2, 1.0, *parameters)
+    for kernel in (pairs, last_pairs): over_assets(kernel, [x, x], 2, 1.0, SLOPE, True)
