@@ -234,7 +234,8 @@ def _tiny_market():
         ingest(SimulatedProvider(**TINY["data"] | {"start": "2022-12-01"}, freq="5min"), minutes, Calendar(), now)
         market, statistics = load_market(days), session_statistics(minutes, threads=2)
     market = replace(market, bars=with_session(market.bars, statistics))
-    return market, family_features(sorted({f.family for f in REGISTRY.values()}), [*market.bars.columns.levels[0], "sector"])
+    ours = {f.family for f in REGISTRY.values() if f.function.__module__.startswith("qtp.")}
+    return market, family_features(sorted(ours), [*market.bars.columns.levels[0], "sector"])
 
 
 def _walk_once():
