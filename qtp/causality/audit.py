@@ -269,6 +269,7 @@ def _answers(a, w, d, only, raw):
     level = float((d.gap / np.maximum(tolerance(d), np.finfo(float).tiny)).max())
     if looks >= (LOOKS if a.limit >= 60 else 1) and level <= max(1, LARGER * judged): return False
     a.doubts[d.feature] = looks + 1, max(level, judged)
+    if w.kind == "end" and _grows(a, w, d, only, raw): return True
     base = w if w.kind in ("noise", "small", "large", "crash") else replace(w, kind="noise", seed=a.lot())
     for size in AMPLIFY:
         if a.spent(): return False
@@ -277,6 +278,15 @@ def _answers(a, w, d, only, raw):
         two = _difference(a, replace(base, size=base.size * size * STRONGER), d.feature, only, raw)
         if follows(one, two) and ((one.gap > tolerance(one)).any() or np.count_nonzero(one.off) >= 20): return True
     return False
+
+
+def _grows(a, w, d, only, raw):
+    "Whether a small difference in a world that ends is no small one where the world ends with the row itself: it counts the bars that follow."
+    first = d.index[np.flatnonzero(d.off.any(axis=1))[:1]]
+    p = int(due(first, a.lay.clock)[0])
+    if p >= w.cuts[0] or a.spent(): return False
+    more = _difference(a, replace(w, cuts=_all(a, p)), d.feature, only, raw)
+    return more is not None and verdict_of(more) == "leak"
 
 
 def _difference(a, w, name, only=None, raw=False):
