@@ -266,5 +266,9 @@ TINY = {"data": {"n_assets": 12, "start": "2021-01-04", "end": "2022-12-30"}}   
 #| eval: false
 #| eval: false
 #| eval: false
+#| eval: false
+#| eval: false
+#| eval: false
+#| eval: false
 if __name__ == "__main__":
     for text in prepare(): print(f"not ready: {text}", file=sys.stderr)
