@@ -263,12 +263,5 @@ TINY = {"data": {"n_assets": 12, "start": "2021-01-04", "end": "2022-12-30"}}   
 
 # %% ../../nbs/workbench/07_doctor.ipynb #497775dd
 #| eval: false
-#| eval: false
-#| eval: false
-#| eval: false
-#| eval: false
-#| eval: false
-#| eval: false
-#| eval: false
 if __name__ == "__main__":
     for text in prepare(): print(f"not ready: {text}", file=sys.stderr)
