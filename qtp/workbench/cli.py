@@ -186,5 +186,4 @@ def doctor():
 
 # %% ../../nbs/workbench/08_cli.ipynb #16425fc8
 #| eval: false
-#| eval: false
 if __name__ == "__main__": app()
