@@ -281,12 +281,24 @@ def _answers(a, w, d, only, raw):
 
 
 def _grows(a, w, d, only, raw):
-    "Whether a small difference in a world that ends is no small one where the world ends with the row itself: it counts the bars that follow."
-    first = d.index[np.flatnonzero(d.off.any(axis=1))[:1]]
-    p = int(due(first, a.lay.clock)[0])
-    if p >= w.cuts[0] or a.spent(): return False
-    more = _difference(a, replace(w, cuts=_all(a, p)), d.feature, only, raw)
-    return more is not None and verdict_of(more) == "leak"
+    "Whether a small difference in a world that ends is no small one where half of the bars are gone: it counts those that follow."
+    first = int(due(d.index[np.flatnonzero(d.off.any(axis=1))[:1]], a.lay.clock)[0])
+    world = replace(w, cuts=_all(a, max(first, int(w.cuts[0]) // 2)))
+    if world.cuts[0] >= w.cuts[0]: return False
+    key = int(world.cuts[0]), raw, None if only is None else tuple(s.label for s in only)
+    shorter = a.kept.setdefault("shorter", {})      # one answer for all features that are doubted in the same world
+    if key not in shorter and not a.spent(): shorter[key] = _tried(a, world, only, raw)
+    if shorter.get(key) is None: return False
+    return any(verdict_of(more) == "leak" for more in differences(a.stored, shorter[key], _known(a, world), [d.feature])[1])
+
+
+def _tried(a, w, only, raw):
+    "The answer in a world; None if the pipeline cannot bear it."
+    begin = time.process_time()
+    try: return _answer(a, w, only, raw)
+    except Exception as error:
+        a.seen.append((w.layer, "", 1, (), 0, 0, time.process_time() - begin, f"{type(error).__name__}: {error}"[:300]))
+        return None
 
 
 def _difference(a, w, name, only=None, raw=False):
@@ -1295,7 +1307,8 @@ def _run_declared(a, budget, late, n_samples):
     promised = {s.label for s in a.target.specs if s.scope == "asset"}
     alone = _alone(a, promised)
     share = {"quick": (1, 1, 1, 4), "standard": (2, 2, 1, 2)}.get(budget, (6, 4, 8, 20))
-    cuts = _ranked_cuts(a)
+    first = max((p for s in a.target.specs if (p := _first_row(a, s)) < a.n - 2), default=0)
+    cuts = sorted(_ranked_cuts(a), key=lambda p: p <= first)      # first those that every feature can answer
     points = _points(a, n_samples, everything=budget == "exhaustive")
     everything = budget == "exhaustive"
     _truncation(a, cuts[:share[0]])
