@@ -289,7 +289,7 @@ def _grows(a, w, d, only, raw):
     shorter = a.kept.setdefault("shorter", {})      # one answer for all features that are doubted in the same world
     if key not in shorter and not a.spent(): shorter[key] = _tried(a, world, only, raw)
     if shorter.get(key) is None: return False
-    return any(verdict_of(more) == "leak" for more in differences(a.stored, shorter[key], _known(a, world), [d.feature])[1])
+    return any(verdict_of(more) == "leak" for more in differences(a.stored, shorter[key], _known(a, world), [d.feature], until=_until(a, world))[1])
 
 
 def _tried(a, w, only, raw):
