@@ -76,18 +76,16 @@ def to_wide(
 ) -> pd.DataFrame:             # (sessions, (field, asset_id)) sorted columns, index `timestamp` of bar ends, F-ordered
     """Pivot records on `event_time` into one wide frame.
 
-    Raises `DataError` unless `vintage` is known, the fields exist, and `(event_time, asset_id, timestamp)` is unique.
+    Raises `DataError` unless `vintage` is known, the fields exist, no stamp or asset is missing, and `(event_time, asset_id, timestamp)` is unique.
     """
     if vintage not in ("first", "latest"): raise DataError(f"vintage: found {vintage!r}, expected 'first' or 'latest'.")
     fields = [c for c in records.columns if c not in ("timestamp", *KEY)] if fields is None else list(fields)
-    missing = sorted({"timestamp", *KEY, *fields} - set(records.columns))
-    if missing: raise DataError(f"records: columns {missing} are missing, found {sorted(records.columns)}.")
-    check_utc(records["event_time"], "event_time")
-    _check_unique(records)
-    kept = records.sort_values([*KEY, "timestamp"], kind="stable").drop_duplicates(KEY, keep="first" if vintage == "first" else "last")
-    rows, index = pd.factorize(kept["event_time"], sort=True)
-    cols, assets = pd.factorize(kept["asset_id"], sort=True)
-    blocks = [_scatter(kept[f].to_numpy(dtype=float, na_value=np.nan), rows, cols, len(index), len(assets)) for f in sorted(fields)]
+    _check_records(records, ["timestamp", *KEY, *fields])
+    rows, index = pd.factorize(records["event_time"], sort=True)
+    cols, assets = pd.factorize(records["asset_id"], sort=True)
+    if (cols < 0).any(): raise DataError(f"asset_id: row {np.flatnonzero(cols < 0)[0]} names no asset ({(cols < 0).sum()} of {len(records)} rows). Put the rows into quarantine.")
+    kept = _one_vintage(records, cols * len(index) + rows, len(index) * len(assets), vintage)
+    blocks = [_scatter(records[f].to_numpy(dtype=float, na_value=np.nan)[kept], rows[kept], cols[kept], len(index), len(assets)) for f in sorted(fields)]
     columns = pd.MultiIndex.from_product([sorted(fields), assets], names=["field", "asset_id"])
     values = np.concatenate(blocks) if blocks else np.empty((0, len(index)))
     return pd.DataFrame(values.T, index=pd.DatetimeIndex(index, name="timestamp"), columns=columns, copy=False)
@@ -97,6 +95,17 @@ def _scatter(values, rows, cols, n_rows, n_cols):
     out = np.full((n_cols, n_rows), np.nan)
     out[cols, rows] = values
     return out
+
+
+def _one_vintage(records, place, n, vintage):
+    "Positions of the records that count, given each one's place among `n`: all of them where none is revised."
+    taken = np.zeros(n, bool)
+    taken[place] = True
+    if taken.sum() == len(records): return slice(None)
+    _check_unique(records)
+    order = np.lexsort((records["timestamp"].astype("int64").to_numpy(), place))
+    edge = np.diff(place[order], prepend=-1) != 0 if vintage == "first" else np.diff(place[order], append=-1) != 0
+    return order[edge]
 
 
 def _check_unique(records):

@@ -30,46 +30,43 @@ def row_hashes(
     columns = [_mixer(frame[name], _seed(name)) for name in sorted(set(frame.columns) - set(BOOKKEEPING))]
     out = np.zeros(len(frame), np.uint64)
     for start in range(0, len(frame), BLOCK):
-        block = out[start:start + BLOCK]
-        for mixed in columns: block += mixed(slice(start, start + BLOCK))
-        block[:] = _mix(block)
-    return out
+        rows = slice(start, start + BLOCK)
+        for add in columns: add(out[rows], rows)
+    return _mix(out)
 
 
-BLOCK = 2**14     # rows hashed at a time, so that intermediate values stay in the processor's cache
+BLOCK = 2**14     # rows hashed at a time, so that their sums stay in the processor's cache
 
 
 def _seed(name): return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]
 
 
 def _mixer(column, seed):
-    "What a column adds to the hash of some rows; a missing value adds nothing."
+    "How a column adds its part to the hash of some rows; a missing value adds nothing."
+    from qtp.core.mixing import add_numbers, add_whole
     if isinstance(column.dtype, pd.CategoricalDtype):
         names, codes = np.append(_mix(_hashed_text(column.cat.categories) ^ seed), np.uint64(0)), column.cat.codes.to_numpy()   # code -1 is missing
-        return lambda rows: names[codes[rows]]
+        return lambda total, rows: np.add(total, names[codes[rows]], out=total)
     if column.dtype.kind not in "fiubmM" and not isinstance(column.dtype, pd.DatetimeTZDtype): return _mixer(column.astype("str").astype("category"), seed)
-    values, missing = _values(column)
-    def mixed(rows):
-        part = values[rows]
-        return np.where(missing(part), np.uint64(0), _mix((part + 0.0 if part.dtype.kind == "f" else part).view(np.uint64) ^ seed))     # minus zero is zero
-    return mixed
+    values, kernel = _values(column), add_numbers if column.dtype.kind == "f" else add_whole
+    values.flags.writeable = False         # one compiled form for columns that may be written and columns that may not
+    return lambda total, rows: kernel(total, np.ascontiguousarray(values[rows]), seed)
 
 
 def _hashed_text(values): return pd.util.hash_array(np.asarray(values, dtype=object), categorize=False)
 
 
 def _values(column):
-    "Values of 64 bits each, and a test for missing ones."
-    if column.dtype.kind == "f": return column.to_numpy(np.float64, na_value=np.nan), np.isnan
-    if column.dtype.kind in "biu": return column.to_numpy().astype(np.int64), lambda part: False
+    "Numbers as they are, whole ones and instants in microseconds as int64, NaT the lowest of all."
+    if column.dtype.kind == "f": return column.to_numpy(column.dtype if column.dtype in (np.float32, np.float64) else np.float64, na_value=np.nan).view()
+    if column.dtype.kind in "biu": return column.to_numpy().astype(np.int64)
     kind = "timedelta64[us]" if column.dtype.kind == "m" else "datetime64[us]"
-    return column.dt.as_unit("us").to_numpy(dtype=kind), np.isnat
+    return column.dt.as_unit("us").to_numpy(dtype=kind).view(np.int64)
 
 
 def _mix(x):
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    from qtp.core.mixing import mix
+    return mix(x)
 
 # %% ../../nbs/core/04a_records.ipynb #1f6d070b
 @dataclass(frozen=True)

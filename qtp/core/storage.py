@@ -136,7 +136,15 @@ def to_arrow(
 
 def _column(values, kind):
     if pa.types.is_string(kind): return pa.array(values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype("category"), from_pandas=True)
+    if pa.types.is_floating(kind) and values.dtype == kind.to_pandas_dtype(): return _numbers(values.to_numpy(), kind)
     return pa.array(values, type=kind, from_pandas=True)
+
+
+def _numbers(values, kind):
+    "Numbers where they are, beside them which of them are NaN: missing."
+    there = values == values
+    if there.all(): return pa.array(values, kind)
+    return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(np.packbits(there, bitorder="little")), pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def schema_of(
