@@ -10,28 +10,54 @@ __all__ = ['MAD_TO_STD', 'cs_rank', 'cs_winsorise', 'cs_zscore', 'market_beta', 
 # %% ../../nbs/features/09_cross_section.ipynb #3f6c167b
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
+from .passes import by_session, each, once, together
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, rolling_beta, rolling_corr, rolling_mean, rolling_std
 
 # %% ../../nbs/features/09_cross_section.ipynb #48be3e3a
+NONE = np.iinfo(np.int64).max   # key of a missing value, above all others
+
+
 @njit(cache=True, nogil=True)
-def _row_ranks(x):
-    out = np.full(x.shape, np.nan)
-    for t in range(x.shape[0]):
-        here = np.flatnonzero(x[t] == x[t])
-        n = len(here)
-        order = here[np.argsort(x[t][here])]
+def _keys(x, bits, members, low):
+    "Whole numbers (sessions, assets) in the order of the values, but for their lowest bits, which hold the asset."
+    out = np.empty((x.shape[1], x.shape[0]), np.int64)
+    for a in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            ordered = bits[a, t] if bits[a, t] >= 0 else bits[a, t] ^ NONE
+            out[t, a] = ordered >> low << low | a if members[a, t] and x[a, t] == x[a, t] else NONE
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _places(keys, x, low):
+    "Ranks from sorted keys; values that these cannot tell apart are put in order first."
+    out, at, v = np.full(x.shape, np.nan), np.empty(len(x), np.int64), np.empty(len(x))
+    for t in range(len(keys)):
+        n = np.searchsorted(keys[t], NONE)
+        for k in range(n):
+            a = keys[t, k] & ((1 << low) - 1)
+            value, j = x[a, t], k
+            while j > 0 and v[j - 1] > value: at[j], v[j], j = at[j - 1], v[j - 1], j - 1
+            at[j], v[j] = a, value
         first = 0
         while first < n:
             last = first
-            while last + 1 < n and x[t, order[last + 1]] == x[t, order[first]]: last += 1
-            for k in range(first, last + 1): out[t, order[k]] = 0.0 if n == 1 else (first + last) / 2 / (n - 1) - 0.5
+            while last + 1 < n and v[last + 1] == v[first]: last += 1
+            for k in range(first, last + 1): out[at[k], t] = 0.0 if n == 1 else (first + last) / 2 / (n - 1) - 0.5
             first = last + 1
     return out
+
+
+def _ranked(x, members):
+    low = (len(x) - 1).bit_length()
+    keys = _keys(x, x.view(np.int64), members, low)
+    keys.sort(axis=1)
+    return _places(keys, x, low)
 
 
 def cs_rank(
@@ -42,8 +68,13 @@ def cs_rank(
 
     Raises `AlignmentError` unless `members` shares sessions and assets.
     """
-    values = _row_ranks(np.array(_eligible(frame, members), order="C"))
-    return pd.DataFrame(values, index=frame.index, columns=frame.columns, copy=False)
+    return by_session(_ranked, frame, _inside(frame, members))
+
+
+def _inside(frame, members):
+    if members is None: return frame.notna()
+    check_aligned(frame, members, "frame", "members")
+    return members
 
 
 def _eligible(frame, members):
@@ -96,16 +127,30 @@ def cs_zscore(
     return centred.div(spread.mask(flat, 1.0), axis=0).mask(flat.to_numpy()[:, None] & x.notna().to_numpy(), 0.0)
 
 # %% ../../nbs/features/09_cross_section.ipynb #37f46f3c
+@njit(cache=True, nogil=True)
+def _mean(x, members):
+    "Mean of the members, (1, sessions)."
+    total, n = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for a in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            there = members[a, t] and x[a, t] == x[a, t]
+            total[t], n[t] = total[t] + (x[a, t] if there else 0.0), n[t] + there
+    return (total / n).reshape(1, -1)
+
+
+@once
 def _market(
     simple_return: pd.DataFrame,  # (sessions, assets) one-session returns
     members: pd.DataFrame,        # (sessions, assets) True where an asset is eligible
 ) -> pd.DataFrame:                # (sessions, assets) the same value in every column
     "Equal-weight mean return of the members, as a frame."
-    mean = simple_return.where(members).mean(axis=1).to_numpy()
-    return pd.DataFrame(np.repeat(mean[:, None], simple_return.shape[1], axis=1), simple_return.index, simple_return.columns)
+    return by_session(_mean, simple_return, members)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
+_beta, _MODEL = once(rolling_beta), together()
+
+
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3}, joint=_MODEL)
 def market_beta(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -113,10 +158,10 @@ def market_beta(
     window=60,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) unitless; 1 for an asset that moves like the market
     "Slope of the asset's returns on those of the equal-weight market."
-    return rolling_beta(simple_return, _market(simple_return, members), window)
+    return _beta(simple_return, _market(simple_return, members), window)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3}, joint=_MODEL)
 def residual_momentum(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -128,13 +173,11 @@ def residual_momentum(
     Source: Blitz, Huij and Martens, Residual momentum, Journal of Empirical Finance 18 (2011), one factor, no intercept removed.
     """
     market = _market(simple_return, members)
-    beta = rolling_beta(simple_return, market, window)
-    own = rolling_mean(simple_return, window) - beta * rolling_mean(market.where(simple_return.notna()), window)
-    spread = _own_std(simple_return, market, window)
-    return own / spread.where(spread > 0) * np.sqrt(window)
+    means = rolling_mean(simple_return, window), rolling_mean(market.where(simple_return.notna()), window)
+    return each(_drift, *means, _beta(simple_return, market, window), _own_std(simple_return, market, window)) * np.sqrt(window)
 
 
-@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
+@feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3}, joint=_MODEL)
 def idio_vol(
     simple_return,      # (sessions, assets) simple return of one session
     members,            # (sessions, assets) True where an asset is eligible
@@ -148,21 +191,33 @@ def idio_vol(
     return _own_std(simple_return, _market(simple_return, members), window) * np.sqrt(SESSIONS_PER_YEAR)
 
 
-def _own_std(returns, market, window):
-    explained = rolling_corr(returns, market, window) ** 2
-    return rolling_std(returns, window) * np.sqrt((1 - explained).clip(lower=0))
+@once
+def _own_std(returns, market, window): return each(_unexplained, rolling_std(returns, window), rolling_corr(returns, market, window))
+
+
+@vectorize(cache=True)
+def _unexplained(std, corr): return std * np.sqrt(0.0 if 1 - corr * corr < 0 else 1 - corr * corr)
+
+
+@vectorize(cache=True)
+def _drift(mean, market, beta, spread): return (mean - beta * market) / spread if spread > 0 else np.nan
 
 # %% ../../nbs/features/09_cross_section.ipynb #15a1e5b8
 @njit(cache=True, nogil=True)
-def _row_demean(x, group):
-    out = np.full(x.shape, np.nan)
-    for t in range(x.shape[0]):
-        for g in np.unique(group[t][(x[t] == x[t]) & (group[t] == group[t])]):
-            n, total = 0, 0.0
-            for a in range(x.shape[1]):
-                if group[t, a] == g and x[t, a] == x[t, a]: n, total = n + 1, total + x[t, a]
-            for a in range(x.shape[1]):
-                if group[t, a] == g: out[t, a] = x[t, a] - total / n
+def _demeaned(x, group, members):
+    out, code, slot = np.full(x.shape, np.nan), np.full(x.shape[0], np.nan), np.zeros(x.shape[0], np.int64)
+    total, count, mine = np.empty(x.shape[0]), np.empty(x.shape[0]), np.empty(x.shape[0], np.int64)
+    for t in range(x.shape[1]):
+        n = 0
+        for a in range(x.shape[0]):
+            mine[a] = -1
+            if not members[a, t] or x[a, t] != x[a, t] or group[a, t] != group[a, t]: continue
+            k = slot[a] if slot[a] < n and code[slot[a]] == group[a, t] else 0    # mostly where it was the session before
+            while k < n and code[k] != group[a, t]: k += 1
+            if k == n: n, code[k], total[k], count[k] = n + 1, group[a, t], 0.0, 0.0
+            mine[a], slot[a], total[k], count[k] = k, k, total[k] + x[a, t], count[k] + 1
+        for a in range(x.shape[0]):
+            if mine[a] >= 0: out[a, t] = x[a, t] - total[mine[a]] / count[mine[a]]
     return out
 
 
@@ -176,31 +231,55 @@ def cs_demean(
     Raises `AlignmentError` unless the frames share sessions and assets.
     """
     if groups is not None: check_aligned(frame, groups, "frame", "groups")
-    values = np.array(_eligible(frame, members), order="C")
-    group = np.zeros_like(values) if groups is None else np.array(groups.to_numpy(dtype=np.float64), order="C")
-    return pd.DataFrame(_row_demean(values, group), index=frame.index, columns=frame.columns, copy=False)
+    inside = _inside(frame, members)
+    return by_session(_demeaned, frame, inside if groups is None else groups, inside)
 
 
 @njit(cache=True, nogil=True)
-def _row_residual(y, x):
-    "What a line through the columns of one session leaves; Gram-Schmidt, so that columns that add nothing drop out."
-    out = np.full(y.shape, np.nan)
-    for t in range(y.shape[0]):
-        known = y[t] == y[t]
-        for k in range(x.shape[0]): known &= x[k, t] == x[k, t]
-        here = np.flatnonzero(known)
-        if len(here) < x.shape[0] + 2: continue
-        rest = y[t][here] - y[t][here].mean()
-        basis = np.empty((x.shape[0], len(here)))
-        for k in range(x.shape[0]):
-            v = x[k, t][here] - x[k, t][here].mean()
-            size = (v * v).sum()
-            for j in range(k): v = v - (v * basis[j]).sum() * basis[j]
-            left = (v * v).sum()
-            basis[k] = v * (1 / np.sqrt(left) if left > 1e-20 * size and size > 0 else 0.0)
-            rest = rest - (rest * basis[k]).sum() * basis[k]
-        for i in range(len(here)): out[t, here[i]] = rest[i]
+def _dot(a, b):
+    "Sum of products, four partial sums at once."
+    p = q = r = s = 0.0
+    whole = a.size // 4 * 4
+    for i in range(0, whole, 4): p, q, r, s = p + a[i] * b[i], q + a[i + 1] * b[i + 1], r + a[i + 2] * b[i + 2], s + a[i + 3] * b[i + 3]
+    for i in range(whole, a.size): p += a[i] * b[i]
+    return (p + q) + (r + s)
+
+
+@njit(cache=True, nogil=True)
+def _gather(y, members, x, t, rows, here):
+    "Values and exposures of one session side by side, of the members that have all; how many they are."
+    n = 0
+    for a in range(len(y)):
+        known = members[a, t] and y[a, t] == y[a, t]
+        rows[0, n], here[n] = y[a, t], a
+        for k in range(len(x)):
+            rows[k + 1, n] = x[k, a, t]
+            known = known and x[k, a, t] == x[k, a, t]
+        n += known
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _residual(y, members, x):
+    "What a line through the exposures of one session leaves; Gram-Schmidt, so that those that add nothing drop out."
+    out, rows, ones, here = np.full(y.shape, np.nan), np.empty((len(x) + 1, len(y))), np.ones(len(y)), np.empty(len(y), np.int64)
+    for t in range(y.shape[1]):
+        n = _gather(y, members, x, t, rows, here)
+        if n < len(x) + 2: continue
+        for k in range(len(x) + 1): rows[k, :n] -= _dot(rows[k, :n], ones[:n]) / n
+        rest = rows[0, :n]
+        for k in range(1, len(x) + 1):
+            v = rows[k, :n]
+            size = _dot(v, v)
+            for j in range(1, k): v -= _dot(v, rows[j, :n]) * rows[j, :n]
+            left = _dot(v, v)
+            v *= 1 / np.sqrt(left) if left > 1e-20 * size and size > 0 else 0.0
+            rest -= _dot(rest, v) * v
+        for i in range(n): out[here[i], t] = rest[i]
     return out
+
+
+def _residuals(y, members, *exposures): return _residual(y, members, np.stack(exposures))
 
 
 def cs_neutralise(
@@ -216,10 +295,10 @@ def cs_neutralise(
     Raises `AlignmentError` unless the frames share sessions and assets.
     """
     for e in exposures: check_aligned(frame, e, "frame", "exposures")
-    both = np.logical_and.reduce([frame.notna().to_numpy(), *(e.notna().to_numpy() for e in exposures)])
-    inside = [cs_demean(f.where(both), groups, members).to_numpy(dtype=np.float64) for f in (frame, *exposures)]
-    values = _row_residual(np.array(inside[0], order="C"), np.array(np.stack(inside[1:]), order="C"))
-    return pd.DataFrame(values, index=frame.index, columns=frame.columns, copy=False)
+    if groups is not None:
+        both = np.logical_and.reduce([f.notna().to_numpy() for f in (frame, *exposures)])
+        frame, *exposures = (cs_demean(f.where(both), groups, members) for f in (frame, *exposures))
+    return by_session(_residuals, frame, _inside(frame, members), *exposures)
 
 
 def rolling_normalise(
@@ -331,7 +410,7 @@ def downside_beta(
     Source: Ang, Chen and Xing, Downside risk, Review of Financial Studies 19 (2006), falls below zero.
     """
     market = _market(simple_return, members)
-    return rolling_beta(simple_return.where(market < 0), market.where(market < 0), window, max(3, window // 4))
+    return rolling_beta(simple_return, market.where(market < 0), window, max(3, window // 4))
 
 
 @feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 4})
@@ -346,11 +425,15 @@ def coskewness(
     Source: Harvey and Siddique, Conditional skewness in asset pricing tests, Journal of Finance 55 (2000), eq. 11, as a correlation.
     """
     market = _market(simple_return, members).where(simple_return.notna())
-    least = max(4, window // 2)
-    a, m, q = (rolling_std(x, window, least) for x in (simple_return, market, market**2))
-    am, aq, mq = (rolling_corr(x, y, window, least) for x, y in ((simple_return, market), (simple_return, market**2), (market, market**2)))
-    own = ((1 - am**2) * (1 - mq**2)).where((a > 0) & (m > 0) & (q > 0))
-    return (aq - am * mq) / np.sqrt(own.where(own > 1e-12))
+    sides = (simple_return, market), (simple_return, market**2), (market, market**2)
+    return each(_partial, *(rolling_corr(x, y, window, max(4, window // 2)) for x, y in sides))
+
+
+@vectorize(cache=True)
+def _partial(am, aq, mq):
+    "Correlation of what the second leaves of the first with what it leaves of the third, from the three correlations."
+    own = (1 - am * am) * (1 - mq * mq)
+    return (aq - am * mq) / np.sqrt(own) if own > 1e-12 else np.nan
 
 
 @feature(family="cross_section", lookback=lambda window: window + 1, scope="cross_section", minimum={"window": 3})
