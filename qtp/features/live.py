@@ -15,7 +15,7 @@ from .graph import LEAST_ROWS, Evaluation, check_inputs, demand, fields_of, leav
 from .registry import REGISTRY, ancestors, parse_specs, spec
 
 # %% ../../nbs/features/10d_live.ipynb #138a6280
-ROOM = 64   # sessions that come in before arrays are moved
+ROOM = 256   # sessions, about a year, that come in before arrays are moved
 
 
 class Live:
@@ -35,7 +35,7 @@ class Live:
         self.below, self.index, self.assets, self.labels = _below(self.specs, fields), whole.index[-(self.depth or 0):], whole.columns, [s.label for s in self.specs]
         given = {k: fields[k].to_numpy()[-(self.depth or 0):].T for k in self.names}
         self._take(given | {s.name: np.full(given["members"].shape, np.nan) for s in self.below})
-        self.behind = len(self.index)
+        self.behind, self.needs = len(self.index), {}     # what a list of features demands of so many sessions
         self._catch_up(self._frames())
 
     def append(
@@ -49,7 +49,7 @@ class Live:
         """
         fields = fields_of(bars, members)
         self._check(fields)
-        if self.end == next(iter(self.arrays.values())).shape[1]: self._take({k: v[:, self.end - len(self.index):] for k, v in self.arrays.items()})
+        if self.end + 1 == next(iter(self.arrays.values())).shape[1]: self._take({k: v[:, self.end - len(self.index):] for k, v in self.arrays.items()})
         for k in self.names: self.arrays[k][:, self.end] = fields[k].to_numpy()[0]
         keep = len(self.index) if self.depth is None else self.depth - 1
         self.index, self.end, self.behind = self.index[max(len(self.index) - keep, 0):].append(fields["members"].index), self.end + 1, self.behind + 1
@@ -74,7 +74,7 @@ class Live:
         self.behind = 0
 
     def _take(self, arrays):
-        self.arrays, self.end, self.needs = {k: _roomy(v) for k, v in arrays.items()}, len(self.index), {}
+        self.arrays, self.end = {k: _roomy(v) for k, v in arrays.items()}, len(self.index)
 
     def _check(self, fields):
         members = fields["members"]
@@ -102,7 +102,8 @@ def _below(specs, fields):
 
 
 def _roomy(values):
-    out = np.empty((len(values), values.shape[1] + ROOM), values.dtype)
+    "The same with room; one row more, which stays free, since a view of all rows would be contiguous, for which kernels are compiled apart."
+    out = np.empty((len(values), values.shape[1] + ROOM + 1), values.dtype)
     out[:, :values.shape[1]] = values
     return out
 
