@@ -12,9 +12,11 @@ __all__ = ['macd', 'macd_histogram', 'dema_gap', 'tema_gap', 'trix', 'kama_gap',
 # %% ../../nbs/features/09c_technical.ipynb #87a0c31d
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
+from .candles import true_range
 from .frame import array_of, framed
+from .passes import each, once, over, ratio, together
 from .registry import feature
 from .rolling import enough, rolling_max, rolling_mean, rolling_min, rolling_rank, rolling_slope, rolling_std, rolling_sum
 from .windows import over_assets
@@ -372,51 +374,67 @@ def adx(
     return _last_adx(len(high), high, low, close, window)
 
 # %% ../../nbs/features/09c_technical.ipynb #612791d2
-def _place(high, low, close, window):
-    bottom = rolling_min(low, window)
-    span = rolling_max(high, window) - bottom
-    return 100 * (close - bottom) / span.where(span > 0)
+@vectorize(cache=True)
+def _within(close, bottom, top): return 100 * (close - bottom) / (top - bottom) if top > bottom else np.nan
 
 
-def _arrays(frame): return np.array(frame.to_numpy(dtype=np.float64).T, order="C")
+@once
+def _place(high, low, close, window): return each(_within, close, rolling_min(low, window), rolling_max(high, window))
 
 
-def _framed(values, like): return pd.DataFrame(values.T, like.index, like.columns, copy=False)
+@once
+def _slow_place(high, low, close, window, smooth): return rolling_mean(_place(high, low, close, window), smooth)
 
 
-@njit(cache=True, nogil=True)
-def _since(x, window, least, sign):
+_PLACES = together()
+
+
+@njit(**_jit)
+def _since(x, out, window, least, sign):
     "Bars since the largest (sign 1) or smallest (-1) value of the window, the latest of equals."
-    out = np.full(x.shape, np.nan)
     for a in range(x.shape[0]):
+        n, best, at = 0, -np.inf, 0
         for t in range(x.shape[1]):
-            n, best, at = 0, -np.inf, t
-            for s in range(max(0, t - window + 1), t + 1):
-                if x[a, s] == x[a, s]:
-                    n += 1
-                    if sign * x[a, s] >= best: best, at = sign * x[a, s], s
-            if n >= least: out[a, t] = t - at
-    return out
+            n += (x[a, t] == x[a, t]) - (t >= window and x[a, t - window] == x[a, t - window])
+            left = at <= t - window                    # the best has left the window: look for another
+            if left: best, at = -np.inf, t
+            for s in range(t - window + 1 if left else t, t + 1):
+                if sign * x[a, s] >= best: best, at = sign * x[a, s], s
+            out[a, t] = t - at if n >= least else np.nan
 
 
-@njit(cache=True, nogil=True)
-def _channel(x, window, least):
+@njit(**_jit)
+def _channel(x, out, window, least):
     "Commodity channel index: distance from the mean in mean absolute deviations, over 0.015."
-    out = np.full(x.shape, np.nan)
+    rows = np.empty((5, x.shape[1]))
+    y, ok, n, mean, spread = rows[0], rows[1], rows[2], rows[3], rows[4]
     for a in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            n, total, spread, first = 0, 0.0, 0.0, max(0, t - window + 1)
-            for s in range(first, t + 1):
-                if x[a, s] == x[a, s]: n, total = n + 1, total + x[a, s]
-            if n < least or x[a, t] != x[a, t]: continue
-            mean = total / n
-            for s in range(first, t + 1):
-                if x[a, s] == x[a, s]: spread += abs(x[a, s] - mean)
-            if spread > 1e-13 * n * abs(mean): out[a, t] = (x[a, t] - mean) / (0.015 * spread / n)
-    return out
+        n[:], mean[:], spread[:] = 0.0, 0.0, 0.0
+        for t in range(x.shape[1]): ok[t], y[t] = (1.0, x[a, t]) if x[a, t] == x[a, t] else (0.0, 0.0)
+        for k in range(min(window, y.size) - 1, -1, -1): _add_window(n[k:], mean[k:], ok, y)
+        for t in range(y.size): mean[t] /= n[t]
+        for k in range(min(window, y.size) - 1, -1, -1): _add_distances(spread[k:], mean[k:], ok, y)
+        for t in range(y.size):
+            there = ok[t] > 0 and n[t] >= least and spread[t] > 1e-13 * n[t] * abs(mean[t])
+            out[a, t] = (y[t] - mean[t]) / (0.015 * spread[t] / n[t]) if there else np.nan
 
 
-@feature(family="technical", lookback=lambda window, smooth: window + smooth - 1)
+@njit(**_jit)
+def _add_window(n, total, ok, y):
+    for i in range(n.size): n[i], total[i] = n[i] + ok[i], total[i] + y[i]
+
+
+@njit(**_jit)
+def _add_distances(spread, mean, ok, y):
+    for i in range(spread.size): spread[i] += abs(y[i] - mean[i]) * ok[i]
+
+
+def _over_windows(kernel, frame, window, *args):
+    values = over_assets(kernel, [array_of(frame).T], window, enough(window), *args)
+    return framed(values.T, frame.index, frame.columns)
+
+
+@feature(family="technical", lookback=lambda window, smooth: window + smooth - 1, joint=_PLACES)
 def stochastic_k(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -429,10 +447,10 @@ def stochastic_k(
 
     Source: Lane, Lane's stochastics, Technical Analysis of Stocks and Commodities 2 (1984); TA-Lib STOCH.
     """
-    return rolling_mean(_place(high, low, close, window), smooth)
+    return _slow_place(high, low, close, window, smooth)
 
 
-@feature(family="technical", lookback=lambda window, smooth: window + 2 * smooth - 2)
+@feature(family="technical", lookback=lambda window, smooth: window + 2 * smooth - 2, joint=_PLACES)
 def stochastic_gap(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -445,11 +463,11 @@ def stochastic_gap(
 
     Source: Lane, Lane's stochastics, Technical Analysis of Stocks and Commodities 2 (1984); TA-Lib STOCH.
     """
-    k = rolling_mean(_place(high, low, close, window), smooth)
+    k = _slow_place(high, low, close, window, smooth)
     return k - rolling_mean(k, smooth)
 
 
-@feature(family="technical", lookback=lambda window: window)
+@feature(family="technical", lookback=lambda window: window, joint=_PLACES)
 def williams_r(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -487,7 +505,7 @@ def aroon_up(
 
     Source: Chande, A time price oscillator, Technical Analysis of Stocks and Commodities 13 (1995); TA-Lib AROON.
     """
-    return _framed(100 - 100 * _since(_arrays(high), window + 1, enough(window + 1), 1.0) / window, high)
+    return 100 - 100 * _over_windows(_since, high, window + 1, 1.0) / window
 
 
 @feature(family="technical", lookback=lambda window: window + 1)
@@ -500,7 +518,7 @@ def aroon_down(
 
     Source: Chande, A time price oscillator, Technical Analysis of Stocks and Commodities 13 (1995); TA-Lib AROON.
     """
-    return _framed(100 - 100 * _since(_arrays(low), window + 1, enough(window + 1), -1.0) / window, low)
+    return 100 - 100 * _over_windows(_since, low, window + 1, -1.0) / window
 
 
 @feature(family="technical", lookback=lambda window: window)
@@ -516,15 +534,21 @@ def cci(
     Source: Lambert, Commodity channel index, Commodities 9 (1980); TA-Lib CCI.
     """
     typical = (high + low + close) / 3
-    return _framed(_channel(_arrays(typical), window, enough(window)), close)
+    return _over_windows(_channel, typical, window)
 
 
-def _population_std(close, window):
-    n = rolling_sum(close.notna().astype(float), window, 1)
-    return rolling_std(close, window) * np.sqrt((n - 1) / n.where(n > 0))
+@vectorize(cache=True)
+def _of_all(std, n): return std * np.sqrt((n - 1) / n)
 
 
-@feature(family="technical", lookback=lambda window: window, minimum={"window": 2})
+@once
+def _population_std(close, window): return each(_of_all, rolling_std(close, window), rolling_sum(close.notna().astype(float), window, 1))
+
+
+_mean, _BANDS = once(rolling_mean), together()
+
+
+@feature(family="technical", lookback=lambda window: window, minimum={"window": 2}, joint=_BANDS)
 def bollinger_b(
     close,              # (sessions, assets) close, USD
     *,
@@ -534,11 +558,10 @@ def bollinger_b(
 
     Source: Bollinger, Bollinger on Bollinger Bands (2001); TA-Lib BBANDS.
     """
-    spread = _population_std(close, window)
-    return (close - rolling_mean(close, window)) / (4 * spread.where(spread > 0)) + 0.5
+    return over(close - _mean(close, window), 4 * _population_std(close, window)) + 0.5
 
 
-@feature(family="technical", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="technical", lookback=lambda window: window, minimum={"window": 2}, joint=_BANDS)
 def bollinger_width(
     close,              # (sessions, assets) close, USD
     *,
@@ -548,7 +571,7 @@ def bollinger_width(
 
     Source: Bollinger, Bollinger on Bollinger Bands (2001); TA-Lib BBANDS.
     """
-    return 4 * _population_std(close, window) / rolling_mean(close, window)
+    return 4 * _population_std(close, window) / _mean(close, window)
 
 
 @feature(family="technical", lookback=lambda window: window, minimum={"window": 2})
@@ -565,17 +588,19 @@ def forecast_gap(
     return (close - line) / close
 
 # %% ../../nbs/features/09c_technical.ipynb #2a3f22af
-def _true(high, low, close):
-    before = close.shift(1)
-    return np.maximum(high, before) - np.minimum(low, before)
+@vectorize(cache=True)
+def _bought(low, close, before): return close - np.minimum(low, before)
 
 
-def _pressure(bought, true, window):
-    base = rolling_sum(true, window)
-    return rolling_sum(bought, window) / base.where(base > 0)
+@vectorize(cache=True)
+def _pressure(bought, true, more, wider, most, widest):
+    return 100 / 7 * (4 * (bought / true) + 2 * (more / wider) + most / widest) if (true > 0) & (wider > 0) & (widest > 0) else np.nan
 
 
-@feature(family="technical", lookback=lambda long: long + 1)
+_WALKS = together()
+
+
+@feature(family="technical", lookback=lambda long: long + 1, joint=_WALKS)
 def ultimate_oscillator(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -589,9 +614,8 @@ def ultimate_oscillator(
 
     Source: Williams, The ultimate oscillator, Technical Analysis of Stocks and Commodities 3 (1985); TA-Lib ULTOSC.
     """
-    true = _true(high, low, close)
-    bought = close - np.minimum(low, close.shift(1))
-    return 100 / 7 * (4 * _pressure(bought, true, short) + 2 * _pressure(bought, true, middle) + _pressure(bought, true, long))
+    bought, true = each(_bought, low, close, close.shift(1)), true_range(high, low, close)
+    return each(_pressure, *(rolling_sum(x, window) for window in (short, middle, long) for x in (bought, true)))
 
 
 @njit(**_jit)
@@ -612,7 +636,7 @@ def _adosc(high, low, close, volume, out, fast, slow):
 
 def _last_chaikin(rows, high, low, close, volume, fast, slow, window):
     usual = rolling_mean(volume.iloc[-(rows + window - 1):], window).iloc[-rows:]
-    return _over_bars(rows, _adosc, [high, low, close, volume], fast, slow) / usual.where(usual > 0)
+    return over(_over_bars(rows, _adosc, [high, low, close, volume], fast, slow), usual)
 
 
 @feature(family="technical", lookback=None, last=_last_chaikin)
@@ -633,7 +657,7 @@ def chaikin_oscillator(
     return _last_chaikin(len(high), high, low, close, volume, fast, slow, window)
 
 
-@feature(family="technical", lookback=lambda window: window + 1)
+@feature(family="technical", lookback=lambda window: window + 1, joint=_WALKS)
 def vortex(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -645,11 +669,19 @@ def vortex(
 
     Source: Botes and Siepman, The vortex indicator, Technical Analysis of Stocks and Commodities 28 (2010).
     """
-    moves = (high - low.shift(1)).abs() - (low - high.shift(1)).abs()
-    return _pressure(moves, _true(high, low, close), window)
+    moves = each(_vortex, high, low, high.shift(1), low.shift(1))
+    return over(rolling_sum(moves, window), _walked(high, low, close, window))
 
 
-@feature(family="technical", lookback=lambda window: window + 1, minimum={"window": 2})
+@vectorize(cache=True)
+def _vortex(high, low, top, bottom): return abs(high - bottom) - abs(low - top)
+
+
+@once
+def _walked(high, low, close, window): return rolling_sum(true_range(high, low, close), window)
+
+
+@feature(family="technical", lookback=lambda window: window + 1, minimum={"window": 2}, joint=_WALKS)
 def choppiness(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -661,9 +693,8 @@ def choppiness(
 
     Source: Dreiss, the choppiness index (1993), as Kaufman, Trading Systems and Methods, 5th ed. (2013), gives it.
     """
-    walked = rolling_sum(_true(high, low, close), window)
     span = rolling_max(high, window) - rolling_min(low, window)
-    return 100 * np.log10(walked.where(walked > 0) / span.where(span > 0)) / np.log10(window)
+    return 100 * np.log10(ratio(_walked(high, low, close, window), span)) / np.log10(window)
 
 
 @njit(**_jit)
@@ -673,7 +704,7 @@ def _mass(high, low, out, n, window):
     for a in range(high.shape[0]):
         bar, once, twice = -1, 0.0, 0.0
         for t in range(high.shape[1]):
-            if not (_known(high[a, t]) and _known(low[a, t])): continue
+            if not (_known(high[a, t]) and _known(low[a, t]) and high[a, t] > low[a, t]): continue
             bar += 1
             once = _ema(once, high[a, t] - low[a, t], bar, n, n - 1)
             twice = _ema(twice, once, bar, n, 2 * n - 2)
@@ -684,9 +715,7 @@ def _mass(high, low, out, n, window):
             out[a, t - begin] = total
 
 
-def _last_mass_index(rows, high, low, smooth, window):
-    span = (high - low).where(high > low)
-    return _over_bars(rows, _mass, [low + span, low], smooth, window)
+def _last_mass_index(rows, high, low, smooth, window): return _over_bars(rows, _mass, [high, low], smooth, window)
 
 
 @feature(family="technical", lookback=None, last=_last_mass_index)
@@ -714,12 +743,15 @@ def ulcer_index(
 
     Source: Martin and McCann, The Investor's Guide to Fidelity Funds (1989).
     """
-    return np.sqrt(rolling_mean((100 * (close / rolling_max(close, window) - 1)) ** 2, window))
+    return np.sqrt(rolling_mean(each(_fallen, close, rolling_max(close, window)), window))
+
+
+@vectorize(cache=True)
+def _fallen(close, top): return (100 * (close / top - 1)) * (100 * (close / top - 1))
 
 
 def _last_keltner(rows, high, low, close, window):
-    usual = _over_bars(rows, _atr, [high, low, close], window)
-    return (close.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1)) / usual.where(usual > 0)
+    return over(close.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1), _over_bars(rows, _atr, [high, low, close], window))
 
 
 def _last_bull(rows, high, close, window): return (high.iloc[-rows:] - _over_bars(rows, _emas, [close], window, 1)) / close.iloc[-rows:]
@@ -771,7 +803,14 @@ def bear_power(
     return _last_bear(len(low), low, close, window)
 
 
-@feature(family="technical", lookback=lambda window: 2 * window)
+@once
+def _ends(high, low, window): return rolling_max(high, window) + rolling_min(low, window)
+
+
+_CLOUDS = together()
+
+
+@feature(family="technical", lookback=lambda window: 2 * window, joint=_CLOUDS)
 def ichimoku_cloud(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -784,11 +823,11 @@ def ichimoku_cloud(
     Source: Hosoda, Ichimoku Kinko Hyo (1969), as Elliott, Ichimoku Charts (2007), gives it; the conversion line takes 9 of 26 sessions.
     """
     short = max(1, round(window * 9 / 26))
-    lines = [rolling_max(high, n) + rolling_min(low, n) for n in (short, window)]
+    lines = [_ends(high, low, n) for n in (short, window)]
     return close / ((lines[0] + lines[1]) / 4).shift(window) - 1
 
 
-@feature(family="technical", lookback=lambda window: window)
+@feature(family="technical", lookback=lambda window: window, joint=_CLOUDS)
 def ichimoku_cross(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -801,8 +840,12 @@ def ichimoku_cross(
     Source: Hosoda, Ichimoku Kinko Hyo (1969), as Elliott, Ichimoku Charts (2007), gives it; the conversion line takes 9 of 26 sessions.
     """
     short = max(1, round(window * 9 / 26))
-    lines = [(rolling_max(high, n) + rolling_min(low, n)) / 2 for n in (short, window)]
-    return (lines[0] - lines[1]) / close
+    lines = [_ends(high, low, n) for n in (short, window)]
+    return each(_crossed, *lines, close)
+
+
+@vectorize(cache=True)
+def _crossed(near, far, close): return (near / 2 - far / 2) / close
 
 
 @njit(**_jit)
