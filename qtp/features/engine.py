@@ -234,6 +234,7 @@ def _without(cube, kept):
     return cube[:len(kept)]
 
 # %% ../../nbs/features/10_engine.ipynb #aa11bb02
+PAGE = 4096                   # bytes that the system hands out at once at least
 WORK_FRAMES = 24 + TOGETHER   # float64 frames (sessions, assets) that a chunk needs beside its cubes: intermediates and temporaries, and what waits after it was computed together
 
 
@@ -250,7 +251,11 @@ def _fit(shape, normalise, dtype, memory_gb, store):
 
 
 def _cube(shape, dtype, fit):
-    if fit >= shape[0]: return np.empty(shape, dtype)
+    "An array whose memory is there from the start: what does not fit fails before anything is computed."
+    if fit >= shape[0]:
+        cube = np.empty(shape, dtype)
+        cube.reshape(-1)[::PAGE // cube.itemsize] = 0
+        return cube
     with tempfile.TemporaryFile() as file: return np.memmap(file, dtype, "w+", shape=shape)
 
 # %% ../../nbs/features/10_engine.ipynb #873336af
