@@ -14,7 +14,7 @@ from numba import njit, vectorize
 
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
-from .passes import by_session, each, once, together
+from .passes import by_session, each, once, session_mean, together
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, rolling_beta, rolling_corr, rolling_mean, rolling_std
 
@@ -127,27 +127,7 @@ def cs_zscore(
     return centred.div(spread.mask(flat, 1.0), axis=0).mask(flat.to_numpy()[:, None] & x.notna().to_numpy(), 0.0)
 
 # %% ../../nbs/features/09_cross_section.ipynb #37f46f3c
-@njit(cache=True, nogil=True)
-def _mean(x, members):
-    "Mean of the members, (1, sessions)."
-    total, n = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for a in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            there = members[a, t] and x[a, t] == x[a, t]
-            total[t], n[t] = total[t] + (x[a, t] if there else 0.0), n[t] + there
-    return (total / n).reshape(1, -1)
-
-
-@once
-def _market(
-    simple_return: pd.DataFrame,  # (sessions, assets) one-session returns
-    members: pd.DataFrame,        # (sessions, assets) True where an asset is eligible
-) -> pd.DataFrame:                # (sessions, assets) the same value in every column
-    "Equal-weight mean return of the members, as a frame."
-    return by_session(_mean, simple_return, members)
-
-
-_beta, _MODEL = once(rolling_beta), together()
+_market, _beta, _MODEL = once(session_mean), once(rolling_beta), together()
 
 
 @feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3}, joint=_MODEL)

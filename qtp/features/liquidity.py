@@ -10,7 +10,9 @@ __all__ = ['USD_MILLION', 'adv', 'amihud', 'turnover', 'volume_shock', 'price_vo
 # %% ../../nbs/features/07_liquidity.ipynb #757b64fd
 import numpy as np
 import pandas as pd
+from numba import njit, vectorize
 
+from .passes import each, once, over, ratio, together
 from .registry import feature
 from .rolling import ewm_lookback, ewm_mean, rolling_beta, rolling_corr, rolling_cov, rolling_mean, rolling_rank, rolling_std, rolling_sum
 
@@ -41,8 +43,7 @@ def amihud(
 
     Source: Amihud, Illiquidity and stock returns, Journal of Financial Markets 5 (2002), eq. 1.
     """
-    dollars = close * volume / USD_MILLION
-    return rolling_mean(simple_return.abs() / dollars.where(dollars > 0), window)
+    return rolling_mean(over(simple_return.abs(), close * volume / USD_MILLION), window)
 
 # %% ../../nbs/features/07_liquidity.ipynb #a833f76c
 @feature(family="liquidity", lookback=lambda window: window)
@@ -53,7 +54,7 @@ def turnover(
     window=20,          # sessions averaged
 ) -> pd.DataFrame:      # (sessions, assets) decimal share of the company a session
     "Mean share of the outstanding shares that changes hands in a session."
-    return rolling_mean(raw_volume / shares.where(shares > 0), window)
+    return rolling_mean(over(raw_volume, shares), window)
 
 
 @feature(family="liquidity", lookback=lambda window: window)
@@ -63,7 +64,7 @@ def volume_shock(
     window=20,          # sessions of the habit, the row's own included
 ) -> pd.DataFrame:      # (sessions, assets) log ratio; NaN in a session without volume
     "Log of the session's volume over its trailing mean."
-    return np.log(volume.where(volume > 0) / rolling_mean(volume, window))
+    return np.log(ratio(volume, rolling_mean(volume, window)))
 
 
 @feature(family="liquidity", lookback=lambda window: window, minimum={"window": 3})
@@ -90,10 +91,12 @@ def money_flow(
 
     Source: Achelis, Technical Analysis from A to Z, 2nd ed. (2000), Chaikin money flow.
     """
-    span = high - low
-    place = (2 * close - high - low) / span.where(span > 0)
-    traded = rolling_sum(volume.where(place.notna()), window)
-    return rolling_sum(place * volume, window) / traded.where(traded > 0)
+    flow = each(_flow, high, low, close, volume)
+    return over(rolling_sum(flow, window), rolling_sum(volume.where(flow.notna()), window))
+
+
+@vectorize(cache=True)
+def _flow(high, low, close, volume): return (2 * close - high - low) / (high - low) * volume if high > low else np.nan
 
 
 @feature(family="liquidity", lookback=ewm_lookback)
@@ -109,10 +112,8 @@ def money_flow_ewm(
 
     Source: Achelis, Technical Analysis from A to Z, 2nd ed. (2000), Chaikin oscillator, which weighs the same flow exponentially.
     """
-    span = high - low
-    place = (2 * close - high - low) / span.where(span > 0)
-    traded = ewm_mean(volume.where(place.notna()), half_life)
-    return ewm_mean(place * volume, half_life) / traded.where(traded > 0)
+    flow = each(_flow, high, low, close, volume)
+    return over(ewm_mean(flow, half_life), ewm_mean(volume.where(flow.notna()), half_life))
 
 # %% ../../nbs/features/07_liquidity.ipynb #a210c07d
 @feature(family="liquidity", lookback=lambda window: window + 1, minimum={"window": 3})
@@ -140,15 +141,34 @@ def corwin_schultz(
 
     Source: Corwin and Schultz, A simple way to estimate bid-ask spreads from daily high and low prices, Journal of Finance 67 (2012), eq. 14 and 18.
     """
-    before = close.shift(1)
-    gap = (low - before).clip(lower=0) + (high - before).clip(upper=0)       # the night's move, taken out of both ends
-    high_, low_ = high - gap, low - gap
-    beta = np.log(high_ / low_) ** 2 + np.log(high.shift(1) / low.shift(1)) ** 2
-    gamma = np.log(np.maximum(high_, high.shift(1)) / np.minimum(low_, low.shift(1))) ** 2
-    root = 3 - 2 * np.sqrt(2)
-    alpha = (np.sqrt(2 * beta) - np.sqrt(beta)) / root - np.sqrt(gamma / root)
-    spread = 2 * (np.exp(alpha) - 1) / (1 + np.exp(alpha))
-    return rolling_mean(spread.clip(lower=0), window)
+    before, top, bottom = close.shift(1), high.shift(1), low.shift(1)
+    own, both = np.log(each(_day_range, high, low, before)), np.log(each(_two_day_range, high, low, before, top, bottom))
+    return rolling_mean(each(_spread, np.exp(each(_alpha, own, np.log(top / bottom), both))), window)
+
+
+@njit(cache=True)
+def _night(high, low, before):
+    "The night's move, which is taken out of both ends of the range."
+    return np.maximum(low - before, 0.0) + np.minimum(high - before, 0.0)
+
+
+@vectorize(cache=True)
+def _day_range(high, low, before): return (high - _night(high, low, before)) / (low - _night(high, low, before))
+
+
+@vectorize(cache=True)
+def _two_day_range(high, low, before, top, bottom):
+    return np.maximum(high - _night(high, low, before), top) / np.minimum(low - _night(high, low, before), bottom)
+
+
+@vectorize(cache=True)
+def _alpha(own, last, both):
+    beta, root = own * own + last * last, 3 - 2 * np.sqrt(2)
+    return (np.sqrt(2 * beta) - np.sqrt(beta)) / root - np.sqrt(both * both / root)
+
+
+@vectorize(cache=True)
+def _spread(grown): return np.maximum(2 * (grown - 1) / (1 + grown), 0.0)
 
 
 @feature(family="liquidity", lookback=lambda window: window + 1)
@@ -163,8 +183,8 @@ def abdi_ranaldo(
 
     Source: Abdi and Ranaldo, A simple estimation of bid-ask spreads from daily close, high, and low prices, Review of Financial Studies 30 (2017), eq. 11.
     """
-    middle, last = (np.log(high) + np.log(low)) / 2, np.log(close)
-    return 2 * np.sqrt(rolling_mean((last.shift(1) - middle.shift(1)) * (last.shift(1) - middle), window).clip(lower=0))
+    middle, before = (np.log(high) + np.log(low)) / 2, np.log(close).shift(1)
+    return 2 * np.sqrt(rolling_mean((before - middle.shift(1)) * (before - middle), window).clip(lower=0))
 
 # %% ../../nbs/features/07_liquidity.ipynb #529de7cf
 @feature(family="liquidity", lookback=lambda window: window)
@@ -177,10 +197,25 @@ def zero_return_share(
 
     Source: Lesmond, Ogden and Trzcinka, A new estimate of transaction costs, Review of Financial Studies 12 (1999).
     """
-    return rolling_mean((simple_return == 0).astype(float).where(simple_return.notna()), window)
+    return rolling_mean(each(_still, simple_return), window)
 
 
-@feature(family="liquidity", lookback=lambda window: window, minimum={"window": 3})
+@vectorize(cache=True)
+def _still(x): return 1.0 if x == 0 else 0.0 if x == x else np.nan
+
+
+@vectorize(cache=True)
+def _pushed(back, close, volume): return np.sign(back) * close * volume / USD_MILLION
+
+
+@once
+def _signed(back, close, volume): return each(_pushed, back, close, volume)
+
+
+_IMPACTS = together()
+
+
+@feature(family="liquidity", lookback=lambda window: window, minimum={"window": 3}, joint=_IMPACTS)
 def price_impact(
     simple_return,      # (sessions, assets) simple return of one session
     close,              # (sessions, assets) close, USD
@@ -192,10 +227,10 @@ def price_impact(
 
     Source: Hasbrouck, Trading costs and returns for US equities: estimating effective costs from daily data, Journal of Finance 64 (2009).
     """
-    return rolling_beta(simple_return, np.sign(simple_return) * close * volume / USD_MILLION, window)
+    return rolling_beta(simple_return, _signed(simple_return, close, volume), window)
 
 
-@feature(family="liquidity", lookback=lambda window: window + 1, minimum={"window": 3})
+@feature(family="liquidity", lookback=lambda window: window + 1, minimum={"window": 3}, joint=_IMPACTS)
 def return_echo(
     simple_return,      # (sessions, assets) simple return of one session
     close,              # (sessions, assets) close, USD
@@ -207,8 +242,7 @@ def return_echo(
 
     Source: Pastor and Stambaugh, Liquidity risk and expected stock returns, Journal of Political Economy 111 (2003), eq. 1, without the return itself.
     """
-    signed = np.sign(simple_return) * close * volume / USD_MILLION
-    return rolling_beta(simple_return, signed.shift(1), window)
+    return rolling_beta(simple_return, _signed(simple_return, close, volume).shift(1), window)
 
 
 @feature(family="liquidity", lookback=lambda window: window, minimum={"window": 2})
@@ -223,8 +257,7 @@ def dollar_volume_cv(
     Source: Chordia, Subrahmanyam and Anshuman, Trading activity and expected stock returns, Journal of Financial Economics 59 (2001).
     """
     dollars = close * volume
-    usual = rolling_mean(dollars, window)
-    return rolling_std(dollars, window) / usual.where(usual > 0)
+    return over(rolling_std(dollars, window), rolling_mean(dollars, window))
 
 
 @feature(family="liquidity", lookback=lambda window: window)
@@ -239,5 +272,4 @@ def illiquidity_shock(
 
     Source: Amihud, Illiquidity and stock returns, Journal of Financial Markets 5 (2002), unexpected illiquidity, by rank.
     """
-    dollars = close * volume
-    return rolling_rank(simple_return.abs() / dollars.where(dollars > 0), window)
+    return rolling_rank(over(simple_return.abs(), close * volume), window)

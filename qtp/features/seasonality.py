@@ -12,11 +12,14 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
 from ..core.errors import CalendarError
 from ..data.calendar import FIRST, LAST, Calendar
+from .frame import array_of, framed
+from .passes import add_row, each, known_values
 from .registry import feature
+from .windows import over_assets
 
 # %% ../../nbs/features/09b_seasonality.ipynb #8e5a75a8
 EXCHANGE = "XNYS"   # whose sessions and holidays are meant
@@ -57,8 +60,11 @@ def _told(close, column, ahead=0):
     if len(at) and (at.min() < 0 or at.max() + ahead >= len(closes)):
         raise CalendarError(f"close.index: {close.index[0]} to {close.index[-1]}, expected stamps from {closes[0]} and before {closes[-1]}, known sessions of {EXCHANGE}. "
                             "Leave the features of the calendar out for other years.")
-    values = column(table).to_numpy(dtype=np.float64)[at + ahead]
-    return pd.DataFrame(np.repeat(values[:, None], close.shape[1], axis=1), close.index, close.columns).where(close.notna())
+    return each(_where_known, close, column(table).to_numpy(dtype=np.float64)[at + ahead])
+
+
+@vectorize(cache=True)
+def _where_known(close, value): return value if close == close else np.nan
 
 # %% ../../nbs/features/09b_seasonality.ipynb #d3fb4c39
 @feature(family="seasonality", lookback=1)
@@ -191,23 +197,22 @@ def year_cosine(
     return _told(close, lambda table: np.cos(2 * np.pi * table["year_day"] / 365.25))
 
 # %% ../../nbs/features/09b_seasonality.ipynb #8123f104
-@njit(cache=True, nogil=True)
-def _echo(x, period, times, reach, least):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _echo(x, out, period, times, reach, least):
     "Mean of the values `period`, 2 `period`, ... before the coming session, each with `reach` neighbours on either side."
-    out = np.full(x.shape, np.nan)
+    rows = np.empty((4, x.shape[1]))
+    y, ok, n, total = rows[0], rows[1], rows[2], rows[3]
     for a in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            n, total = 0, 0.0
-            for k in range(1, times + 1):
-                for s in range(t + 1 - k * period - reach, t + 2 - k * period + reach):
-                    if 0 <= s <= t and x[a, s] == x[a, s]: n, total = n + 1, total + x[a, s]
-            if n >= least: out[a, t] = total / n
-    return out
+        known_values(x[a], y, ok)
+        n[:], total[:] = 0.0, 0.0
+        for k in range(1, times + 1):
+            for back in range(k * period - 1 + reach, max(k * period - 2 - reach, -1), -1):
+                add_row(n, ok, back, 1.0)
+                add_row(total, y, back, 1.0)
+        for t in range(y.size): out[a, t] = total[t] / n[t] if n[t] >= least and ok[t] > 0 else np.nan
 
 
-def _echoed(frame, period, times, reach, least):
-    values = _echo(np.array(frame.to_numpy(dtype=np.float64).T, order="C"), period, times, reach, least)
-    return pd.DataFrame(values.T, frame.index, frame.columns, copy=False).where(frame.notna())
+def _echoed(frame, *args): return framed(over_assets(_echo, [array_of(frame).T], *args).T, frame.index, frame.columns)
 
 
 @feature(family="seasonality", lookback=lambda weeks: 5 * weeks)

@@ -16,7 +16,7 @@ from numba import njit, vectorize
 
 from .candles import true_range
 from .frame import array_of, framed
-from .passes import each, once, over, ratio, together
+from .passes import add_row, each, known_values, once, over, ratio, together
 from .registry import feature
 from .rolling import enough, rolling_max, rolling_mean, rolling_min, rolling_rank, rolling_slope, rolling_std, rolling_sum
 from .windows import over_assets
@@ -409,24 +409,22 @@ def _channel(x, out, window, least):
     rows = np.empty((5, x.shape[1]))
     y, ok, n, mean, spread = rows[0], rows[1], rows[2], rows[3], rows[4]
     for a in range(x.shape[0]):
+        known_values(x[a], y, ok)
         n[:], mean[:], spread[:] = 0.0, 0.0, 0.0
-        for t in range(x.shape[1]): ok[t], y[t] = (1.0, x[a, t]) if x[a, t] == x[a, t] else (0.0, 0.0)
-        for k in range(min(window, y.size) - 1, -1, -1): _add_window(n[k:], mean[k:], ok, y)
+        for back in range(window - 1, -1, -1):
+            add_row(n, ok, back, 1.0)
+            add_row(mean, y, back, 1.0)
         for t in range(y.size): mean[t] /= n[t]
-        for k in range(min(window, y.size) - 1, -1, -1): _add_distances(spread[k:], mean[k:], ok, y)
+        for back in range(window - 1, -1, -1): _add_distance(spread, mean, y, ok, back)
         for t in range(y.size):
             there = ok[t] > 0 and n[t] >= least and spread[t] > 1e-13 * n[t] * abs(mean[t])
             out[a, t] = (y[t] - mean[t]) / (0.015 * spread[t] / n[t]) if there else np.nan
 
 
 @njit(**_jit)
-def _add_window(n, total, ok, y):
-    for i in range(n.size): n[i], total[i] = n[i] + ok[i], total[i] + y[i]
-
-
-@njit(**_jit)
-def _add_distances(spread, mean, ok, y):
-    for i in range(spread.size): spread[i] += abs(y[i] - mean[i]) * ok[i]
+def _add_distance(spread, mean, y, ok, back):
+    windows, means = spread[back:], mean[back:]
+    for t in range(windows.size): windows[t] += abs(y[t] - means[t]) * ok[t]
 
 
 def _over_windows(kernel, frame, window, *args):

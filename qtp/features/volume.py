@@ -10,45 +10,63 @@ __all__ = ['ROUNDING', 'obv_slope', 'ad_slope', 'pvt_slope', 'money_flow_index',
 # %% ../../nbs/features/07a_volume.ipynb #62fb147b
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
+from .frame import array_of, framed
+from .passes import add_row, each, known_values, once, over, ratio, together
 from .registry import feature
 from .rolling import enough, rolling_corr, rolling_mean, rolling_rank, rolling_slope, rolling_std, rolling_sum
+from .windows import over_assets
 
 # %% ../../nbs/features/07a_volume.ipynb #41264c47
 @njit(cache=True, nogil=True)
-def _total_slope(flow, window, least):
-    out, middle = np.full(flow.shape, np.nan), (window - 1) / 2
-    weight, above, squares = np.zeros(window), 0.0, 0.0
+def _total_slope(flow, out, window, least):
+    middle, above, squares, weight, rows = (window - 1) / 2, 0.0, 0.0, np.zeros(window), np.empty((4, flow.shape[1]))
     for s in range(window - 1, -1, -1):
         above, squares = above + s - middle, squares + (s - middle) ** 2
         weight[s] = above
+    y, ok, n, total = rows[0], rows[1], rows[2], rows[3]
     for a in range(flow.shape[0]):
-        for t in range(window - 1, flow.shape[1]):
-            n, total = 0, 0.0
-            for s in range(window):
-                f = flow[a, t - window + 1 + s]
-                if f == f: n, total = n + 1, total + weight[s] * f
-            if n >= least: out[a, t] = total / squares
-    return out
+        known_values(flow[a], y, ok)
+        n[:], total[:] = 0.0, 0.0
+        for s in range(window):
+            add_row(n, ok, window - 1 - s, 1.0)
+            add_row(total, y, window - 1 - s, weight[s])
+        for t in range(y.size): out[a, t] = total[t] / squares if t >= window - 1 and n[t] >= least else np.nan
 
 
-def _slope_of_total(flow, window):
-    x = np.array(flow.to_numpy(dtype=np.float64).T, order="C")
-    return pd.DataFrame(_total_slope(x, window, enough(window)).T, flow.index, flow.columns, copy=False)
+_usual, _FLOWS = once(rolling_mean), together()
 
 
-def _over_volume(frame, volume, window):
-    usual = rolling_mean(volume, window)
-    return frame / usual.where(usual > 0)
+def _slope_over_volume(flow, volume, window):
+    slope = framed(over_assets(_total_slope, [array_of(flow).T], window, enough(window)).T, flow.index, flow.columns)
+    return over(slope, _usual(volume, window))
 
 
-def _place(high, low, close):
-    span = high - low
-    return ((2 * close - high - low) / span.where(span > 0)).fillna(0.0).where(span.notna() & close.notna())
+@vectorize(cache=True)
+def _side(close, before, volume): return np.sign(close - before) * volume
 
 
-@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 2})
+@vectorize(cache=True)
+def _placed(high, low, close, volume):
+    "Volume by the place of the close in the range, from -1 at the low to 1 at the high."
+    place = (2 * close - high - low) / (high - low) if high > low else 0.0
+    return np.nan if (high != high) | (low != low) | (close != close) else place * volume
+
+
+@vectorize(cache=True)
+def _carried(close, before, volume): return (close / before - 1) * volume
+
+
+@once
+def _sided(close, volume): return each(_side, close, close.shift(1), volume)
+
+
+@once
+def _moved(close, volume): return each(_carried, close, close.shift(1), volume)
+
+
+@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 2}, joint=_FLOWS)
 def obv_slope(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -59,10 +77,10 @@ def obv_slope(
 
     Source: Granville, New Key to Stock Market Profits (1963).
     """
-    return _over_volume(_slope_of_total(np.sign(close - close.shift(1)) * volume, window), volume, window)
+    return _slope_over_volume(_sided(close, volume), volume, window)
 
 
-@feature(family="volume", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="volume", lookback=lambda window: window, minimum={"window": 2}, joint=_FLOWS)
 def ad_slope(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -75,10 +93,10 @@ def ad_slope(
 
     Source: Achelis, Technical Analysis from A to Z, 2nd ed. (2000), accumulation/distribution.
     """
-    return _over_volume(_slope_of_total(_place(high, low, close) * volume, window), volume, window)
+    return _slope_over_volume(each(_placed, high, low, close, volume), volume, window)
 
 
-@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 2})
+@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 2}, joint=_FLOWS)
 def pvt_slope(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -89,18 +107,42 @@ def pvt_slope(
 
     Source: Achelis, Technical Analysis from A to Z, 2nd ed. (2000), price and volume trend.
     """
-    return _over_volume(_slope_of_total((close / close.shift(1) - 1) * volume, window), volume, window)
+    return _slope_over_volume(_moved(close, volume), volume, window)
 
 # %% ../../nbs/features/07a_volume.ipynb #3bf8c3dd
 ROUNDING = 1e-12   # share of the price under which a step of the typical price is none
 
 
-def _share(part, whole, window):
-    base = rolling_sum(whole, window)
-    return rolling_sum(part, window) / base.where(base > 0)
+def _share(part, whole, window): return over(rolling_sum(part, window), rolling_sum(whole, window))
 
 
-@feature(family="volume", lookback=lambda window: window + 1)
+@vectorize(cache=True)
+def _third(high, low, close): return (high + low + close) / 3
+
+
+@once
+def _typical(high, low, close): return each(_third, high, low, close)
+
+
+@njit(cache=True)
+def _step(typical, before):
+    "Step of the typical price; equal prices whose thirds round apart are equal."
+    return 0.0 if abs(typical - before) <= ROUNDING * typical else typical - before
+
+
+@vectorize(cache=True)
+def _rising(typical, before, volume):
+    step, flow = _step(typical, before), typical * volume
+    return np.nan if (step != step) | (flow != flow) else flow if step > 0 else 0.0
+
+
+@vectorize(cache=True)
+def _moving(typical, before, volume):
+    step, flow = _step(typical, before), typical * volume
+    return np.nan if (step != step) | (flow != flow) else flow if step != 0 else 0.0
+
+
+@feature(family="volume", lookback=lambda window: window + 1, joint=_FLOWS)
 def money_flow_index(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -113,14 +155,12 @@ def money_flow_index(
 
     Source: Quong and Soudack, The volume-weighted RSI: money flow, Technical Analysis of Stocks and Commodities 7 (1989), as TA-Lib's MFI.
     """
-    typical = (high + low + close) / 3
-    move, flow = typical - typical.shift(1), typical * volume
-    move = move.mask(move.abs() <= ROUNDING * typical, 0.0)      # equal prices whose thirds round apart are equal
-    known = move.notna() & flow.notna()
-    return 100 * _share(flow.where(move > 0, 0.0).where(known), flow.where(move != 0, 0.0).where(known), window)
+    typical = _typical(high, low, close)
+    before = typical.shift(1)
+    return 100 * _share(each(_rising, typical, before, volume), each(_moving, typical, before, volume), window)
 
 
-@feature(family="volume", lookback=lambda window: window + 1)
+@feature(family="volume", lookback=lambda window: window + 1, joint=_FLOWS)
 def up_volume(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -131,13 +171,17 @@ def up_volume(
 
     Source: Llorente, Michaely, Saar and Wang, Dynamic volume-return relation of individual stocks, Review of Financial Studies 15 (2002), signed volume.
     """
-    side = np.sign(close - close.shift(1))
-    return _share(side * volume, volume.where(side.notna()), window)
+    sided = _sided(close, volume)
+    return _share(sided, volume.where(sided.notna()), window)
 
 
-def _crowd(close, volume, window, side):
-    back, move = close / close.shift(1) - 1, np.sign(volume - volume.shift(1))
-    return rolling_sum(back.where(move == side, 0.0).where(back.notna() & move.notna()), window)
+@vectorize(cache=True)
+def _of_crowd(close, before, volume, usual, side):
+    change = (volume - usual) * side
+    return (close / before - 1) * (change > 0) if change == change else np.nan
+
+
+def _crowd(close, volume, window, side): return rolling_sum(each(_of_crowd, close, close.shift(1), volume, volume.shift(1), side), window)
 
 
 @feature(family="volume", lookback=lambda window: window + 1)
@@ -168,7 +212,7 @@ def busy_return(
     return _crowd(close, volume, window, 1)
 
 # %% ../../nbs/features/07a_volume.ipynb #b757900b
-@feature(family="volume", lookback=lambda window: window + 1)
+@feature(family="volume", lookback=lambda window: window + 1, joint=_FLOWS)
 def force_index(
     close,              # (sessions, assets) close, USD
     volume,             # (sessions, assets) shares traded
@@ -179,7 +223,7 @@ def force_index(
 
     Source: Elder, Trading for a Living (1993), on returns and with a plain mean.
     """
-    return _over_volume(rolling_mean((close / close.shift(1) - 1) * volume, window), volume, window)
+    return over(rolling_mean(_moved(close, volume), window), _usual(volume, window))
 
 
 @feature(family="volume", lookback=lambda window: 2 * window)
@@ -194,12 +238,15 @@ def ease_of_movement(
 
     Source: Arms, Volume Cycles in the Stock Market (1983), with relative prices.
     """
-    middle, usual = (high + low) / 2, rolling_mean(volume, window)
-    ratio = volume / usual.where(usual > 0)
-    return rolling_mean((middle / middle.shift(1) - 1) * (high - low) / middle / ratio.where(ratio > 0), window)
+    middle = (high + low) / 2
+    return rolling_mean(each(_eased, middle, middle.shift(1), high, low, ratio(volume, rolling_mean(volume, window))), window)
 
 
-@feature(family="volume", lookback=lambda window: window)
+@vectorize(cache=True)
+def _eased(middle, before, high, low, volume): return (middle / before - 1) * (high - low) / middle / volume
+
+
+@feature(family="volume", lookback=lambda window: window, joint=_FLOWS)
 def vwap_gap(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -212,12 +259,19 @@ def vwap_gap(
 
     Source: Berkowitz, Logue and Noser, The total cost of transactions on the NYSE, Journal of Finance 43 (1988).
     """
-    typical = (high + low + close) / 3
+    typical = _typical(high, low, close)
     paid = _share(typical * volume, volume.where(typical.notna()), window)
     return close / paid - 1
 
 
-@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 3})
+@once
+def _logs(volume): return np.log(volume.where(volume > 0))
+
+
+_LOGS = together()
+
+
+@feature(family="volume", lookback=lambda window: window + 1, minimum={"window": 3}, joint=_LOGS)
 def absolute_volume_corr(
     log_return,         # (sessions, assets) log return of one session
     volume,             # (sessions, assets) shares traded
@@ -228,19 +282,18 @@ def absolute_volume_corr(
 
     Source: Karpoff, The relation between price changes and trading volume, Journal of Financial and Quantitative Analysis 22 (1987).
     """
-    return rolling_corr(log_return.abs(), np.log(volume.where(volume > 0)), window)
+    return rolling_corr(log_return.abs(), _logs(volume), window)
 
 # %% ../../nbs/features/07a_volume.ipynb #f942fed5
-@feature(family="volume", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="volume", lookback=lambda window: window, minimum={"window": 2}, joint=_LOGS)
 def volume_zscore(
     volume,             # (sessions, assets) shares traded
     *,
     window=60,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) standard deviations
     "Distance of log volume from its trailing mean, in trailing standard deviations."
-    x = np.log(volume.where(volume > 0))
-    spread = rolling_std(x, window)
-    return (x - rolling_mean(x, window)) / spread.where(spread > 0)
+    x = _logs(volume)
+    return over(x - rolling_mean(x, window), rolling_std(x, window))
 
 
 @feature(family="volume", lookback=lambda window: window)
@@ -256,14 +309,14 @@ def volume_percentile(
     return rolling_rank(volume, window)
 
 
-@feature(family="volume", lookback=lambda window: window, minimum={"window": 2})
+@feature(family="volume", lookback=lambda window: window, minimum={"window": 2}, joint=_LOGS)
 def volume_trend(
     volume,             # (sessions, assets) shares traded
     *,
     window=60,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) log growth a session
     "Least-squares slope of log volume."
-    return rolling_slope(np.log(volume.where(volume > 0)), window)
+    return rolling_slope(_logs(volume), window)
 
 
 @feature(family="volume", lookback=lambda short, long: max(short, long))
@@ -274,8 +327,7 @@ def volume_ratio(
     long=60,            # sessions of the denominator
 ) -> pd.DataFrame:      # (sessions, assets) log ratio; positive while volume grows
     "Log of the short-run over the long-run mean volume."
-    near, far = rolling_mean(volume, short), rolling_mean(volume, long)
-    return np.log(near.where(near > 0) / far.where(far > 0))
+    return np.log(ratio(rolling_mean(volume, short), rolling_mean(volume, long)))
 
 
 @feature(family="volume", lookback=lambda window: window, minimum={"window": 2})
@@ -289,4 +341,8 @@ def volume_concentration(
     Source: Hirschman, The paternity of an index, American Economic Review 54 (1964).
     """
     total, n = rolling_sum(volume, window), rolling_sum(volume.notna().astype(float), window, 1)
-    return rolling_sum(volume**2, window) / (total.where(total > 0)) ** 2 * n
+    return each(_herfindahl, rolling_sum(volume**2, window), total, n)
+
+
+@vectorize(cache=True)
+def _herfindahl(squares, total, n): return squares / (total * total) * n if total > 0 else np.nan
