@@ -14,30 +14,28 @@ from numba import njit
 from .frame import array_of, framed
 from .registry import feature
 from .rolling import enough
+from .trendiness import natural_log
 from .windows import MEAN, SUM, extremes, over_assets, sums
 
 # %% ../../nbs/features/08a_spectral.ipynb #c6c55286
 ENTROPY, PERIOD, PEAK, SLOW, CENTROID, TILT = range(6)
 SLOW_FROM = 10   # sessions from which a period is slow
-BLOCK = 256      # sessions at a time: their transforms fit into a core's cache
+BLOCK = 512      # windows at a time: their transforms fit into a core's cache
 
 
 @njit(cache=True, nogil=True)
-def _turned(u, v, c, s, a, b):
-    for i in range(u.size): a[i], b[i] = c * u[i] - s * v[i], c * v[i] + s * u[i]
+def _join(x, u, v, c, s, plus, minus, sign):
+    for i in range(x.size):
+        turned = c * u[i] - s * v[i]
+        plus[i], minus[i] = x[i] + turned, sign * (x[i] - turned)
 
 
 @njit(cache=True, nogil=True)
-def _both(x, y, plus, minus):
-    for i in range(x.size): plus[i], minus[i] = x[i] + y[i], x[i] - y[i]
-
-
-@njit(cache=True, nogil=True)
-def _transform(y, window, level, above, turn):
+def _transform(y, window, level, above):
     "Fourier sums (real or imaginary, frequency, row) of every window of `y`: that of its every second row and that of the rows between are joined, level by level."
     size, step, n = window, 1, y.size
     while size % 2 == 0: size, step = size // 2, 2 * step
-    level[:], above[:] = 0.0, 0.0
+    level[:, :size // 2 + 1] = 0.0
     for k in range(size // 2 + 1):
         for s in range(size):
             back, angle = (size - 1 - s) * step, 2 * np.pi * ((k * s) % size) / size
@@ -45,11 +43,11 @@ def _transform(y, window, level, above, turn):
             for t in range(back, n): level[1, k, t] -= np.sin(angle) * y[t - back]
     while step > 1:
         step //= 2
-        early, late = n - step, step
+        early, late = slice(0, n - step), slice(step, n)
         for k in range(size // 2 + 1):
-            _turned(level[0, k, late:], level[1, k, late:], np.cos(np.pi * k / size), -np.sin(np.pi * k / size), turn[0, :early], turn[1, :early])
-            _both(level[0, k, :early], turn[0, :early], above[0, k, late:], above[0, size - k, late:])
-            _both(turn[1, :early], level[1, k, :early], above[1, k, late:], above[1, size - k, late:])
+            c, s = np.cos(np.pi * k / size), -np.sin(np.pi * k / size)
+            _join(level[0, k, early], level[0, k, late], level[1, k, late], c, s, above[0, k, late], above[0, size - k, late], 1.0)
+            _join(level[1, k, early], level[1, k, late], level[0, k, late], c, -s, above[1, k, late], above[1, size - k, late], -1.0)
         size *= 2
         level, above = above, level
     return level
@@ -64,61 +62,63 @@ def _spectra(x, out, window, least, cut):
     sums(ok, held, window, 1.0, SUM, 1.0)
     extremes(np.abs(x), largest, window, 1.0, 1.0, False)
     y, shape = np.where(ok > 0, x, 0.0), (2, window // 2 + 1, min(n, BLOCK + window - 1))
-    level, above, turn, shares = np.empty(shape), np.empty(shape), np.empty((2, shape[2])), np.empty(shape)
+    level, above, centred = np.empty(shape), np.empty(shape), np.empty(shape)
     out[:] = np.nan
     for a in range(x.shape[0]):
         for t in range(window - 1, n, BLOCK):
             first, end = t - window + 1, min(n, t + BLOCK)
-            m = end - first
-            z = _transform(y[a, first:end], window, level[:, :, :m], above[:, :, :m], turn[:, :m])
-            shares[:, :, :m] = z
+            if held[a, t:end].max() < least: continue
+            z = _transform(y[a, first:end], window, level, above)
             if held[a, t:end].min() < window:
-                z = _transform(ok[a, first:end], window, level[:, :, :m], above[:, :, :m], turn[:, :m])
-                _centre(shares[:, :, :m], z, mean[a, first:end], held[a, first:end], window)
-            _read(shares[:, :, window - 1:m], out[a, :, t:end], mean[a, t:end], largest[a, t:end], window, cut)
+                centred[:] = z
+                _centre(centred, _transform(ok[a, first:end], window, level, above), mean[a, first:end], held[a, first:end], window)
+                z = centred
+            _read(z, out[a, :, t:end], mean[a, t:end], largest[a, t:end], window, cut)
 
 
 @njit(cache=True, nogil=True)
 def _centre(z, of_ok, mean, held, window):
     "Take the mean of the values away where some are missing: a missing one counts as the mean."
-    for t in range(window - 1, mean.size):
-        if held[t] < window: z[:, :, t] -= mean[t] * of_ok[:, :, t]
+    lean = np.where(held < window, mean, 0.0)
+    for part in range(2):
+        for k in range(z.shape[1]):
+            for t in range(window - 1, mean.size): z[part, k, t] -= lean[t] * of_ok[part, k, t]
 
 
 @njit(cache=True, nogil=True)
-def _share_of(power, total, share, k, centre):
+def _power(real, imaginary, total):
+    "Squared size of the Fourier sums, in the place of their real part, and the total of all frequencies so far."
+    for i in range(total.size):
+        real[i] = real[i] * real[i] + imaginary[i] * imaginary[i]
+        total[i] += real[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add(power, total, frequency, length, slow, tilt, state):
+    "Take one frequency into the state of every window: a stretch of `BLOCK` numbers for each kind."
     for i in range(power.size):
-        share[i] = power[i] / total[i]
-        centre[i] += k * share[i]
-
-
-@njit(cache=True, nogil=True)
-def _strongest(share, peak, period, length):
-    for i in range(share.size):
-        period[i] = length if share[i] > peak[i] else period[i]
-        peak[i] = share[i] if share[i] > peak[i] else peak[i]
+        share, period, peak = power[i] / total[i], state[i + PERIOD * BLOCK], state[i + PEAK * BLOCK]
+        log = natural_log(share if share > 1e-300 else 1e-300)
+        state[i + ENTROPY * BLOCK] -= share * log
+        state[i + PERIOD * BLOCK] = length if share > peak else period
+        state[i + PEAK * BLOCK] = share if share > peak else peak
+        state[i + SLOW * BLOCK] += slow * share
+        state[i + CENTROID * BLOCK] += frequency * share
+        state[i + TILT * BLOCK] += tilt * log
 
 
 @njit(cache=True, nogil=True)
 def _read(z, out, mean, largest, window, cut):
-    half, m = window // 2, mean.size
+    half, m, rows = window // 2, mean.size, slice(window - 1, window - 1 + mean.size)
     u = np.log(np.arange(1.0, half + 1))
     u -= u.mean()
-    power, total, logs = z[0], np.zeros(m), np.empty(m)
-    for k in range(1, half + 1):
-        power[k] = power[k] * power[k] + z[1, k] * z[1, k]
-        total += power[k]
+    total, state = np.zeros(m), np.zeros(6 * BLOCK)
+    for k in range(1, half + 1): _power(z[0, k, rows], z[1, k, rows], total)
     for i in range(m):
-        if not (mean[i] == mean[i] and total[i] > (1e-12 * largest[i] * window) ** 2): total[i] = np.nan
-    out[:] = 0.0 * total
-    for k in range(1, half + 1):
-        share = z[1, k]
-        _share_of(power[k], total, share, k / window, out[CENTROID])
-        _strongest(share, out[PEAK], out[PERIOD], window / k)
-        if k * cut <= window: out[SLOW] += share
-        for i in range(m): logs[i] = np.log(max(share[i], 1e-300))
-        out[ENTROPY] -= share * logs / np.log(half)
-        out[TILT] += u[k - 1] / (u * u).sum() * logs
+        if not (mean[i] == mean[i] and total[i] > (1e-12 * largest[i] * window) ** 2): state[i::BLOCK] = np.nan
+    for k in range(1, half + 1): _add(z[0, k, rows], total, k / window, window / k, 1.0 if k * cut <= window else 0.0, u[k - 1] / (u * u).sum(), state)
+    for kind in range(6): out[kind] = state[kind * BLOCK:kind * BLOCK + m]
+    out[ENTROPY] /= np.log(half)
 
 
 _KINDS = {"spectral_entropy": ENTROPY, "dominant_period": PERIOD, "peak_share": PEAK, "slow_share": SLOW, "spectral_centroid": CENTROID, "spectral_tilt": TILT}
