@@ -9,10 +9,12 @@ __all__ = ['REGIMES', 'STAY', 'CALM', 'WILD', 'market_return', 'regimes', 'vol_s
 # %% ../../nbs/features/12_regime.ipynb #d6f921c7
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
 from ..core.errors import DataError
 from ..core.frames import check_aligned
+from .frame import array_of, framed
+from .passes import by_session, each, over, session_mean
 from .registry import feature
 from .rolling import rolling_mean, rolling_rank, rolling_std, rolling_sum
 from .windows import over_assets
@@ -72,8 +74,7 @@ def vol_state(
 
 
 def _efficiency(returns, window):
-    walked = rolling_sum(returns.abs(), window)
-    return rolling_sum(returns, window).abs() / walked.where(walked > 0)
+    return over(rolling_sum(returns, window).abs(), rolling_sum(returns.abs(), window))
 
 
 @feature(family="regime", lookback=lambda window, history: window + history - 1, minimum={"window": 2})
@@ -92,7 +93,7 @@ def trend_state(
 
 def _market(simple_return, members):
     "Equal-weight mean return of the members, one column."
-    return simple_return.where(members).mean(axis=1).to_frame()
+    return session_mean(simple_return, members).iloc[:, :1]
 
 
 def _everywhere(column, like):
@@ -135,9 +136,21 @@ def breadth(
 
     Source: Zweig, Winning on Wall Street (1986), market breadth.
     """
-    usual = rolling_mean(close, window)
-    over = (close > usual).astype(float).where(members & close.notna() & usual.notna())
-    return _everywhere(_market(over, over.notna()), close)
+    return session_mean(each(_above, close, rolling_mean(close, window)), members)
+
+
+@vectorize(cache=True)
+def _above(x, usual): return np.nan if (x != x) | (usual != usual) else 1.0 * (x > usual)
+
+
+@njit(cache=True, nogil=True)
+def _deviation(x, members, mean):
+    squares, n = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for a in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            there = members[a, t] and x[a, t] == x[a, t]
+            squares[t], n[t] = squares[t] + ((x[a, t] - mean[a, t]) ** 2 if there else 0.0), n[t] + there
+    return np.sqrt(squares / np.where(n > 1, n - 1, np.nan)).reshape(1, -1)
 
 
 @feature(family="regime", lookback=1, scope="cross_section")
@@ -149,7 +162,7 @@ def dispersion(
 
     Source: Solnik and Roulet, Dispersion as cross-sectional correlation, Financial Analysts Journal 56 (2000).
     """
-    return _everywhere(simple_return.where(members).std(axis=1), simple_return)
+    return by_session(_deviation, simple_return, members, session_mean(simple_return, members))
 
 
 @feature(family="regime", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})
@@ -163,36 +176,58 @@ def mean_correlation(
 
     Source: Pollet and Wilson, Average correlation and stock market returns, Journal of Financial Economics 96 (2010).
     """
-    usual = rolling_std(simple_return, window)
-    mine = usual.where(members)
-    n, single, squares = (mine > 0).sum(axis=1), mine.sum(axis=1), (mine**2).sum(axis=1)
-    whole = (rolling_std(_market(simple_return, members), window).iloc[:, 0] * n) ** 2
-    base = (single**2 - squares).where(n > 1)
-    return _everywhere(((whole - squares) / base.where(base > 0)).clip(-1, 1), simple_return)
+    whole = rolling_std(_market(simple_return, members), window)
+    return by_session(_implied, rolling_std(simple_return, window), members, whole)
+
+
+@njit(cache=True, nogil=True)
+def _implied(vol, members, whole):
+    "Mean correlation from the members' volatilities and that of their mean."
+    n, single, squares = np.zeros(vol.shape[1]), np.zeros(vol.shape[1]), np.zeros(vol.shape[1])
+    for a in range(vol.shape[0]):
+        for t in range(vol.shape[1]):
+            v = vol[a, t] if members[a, t] and vol[a, t] > 0 else 0.0
+            n[t], single[t], squares[t] = n[t] + (v > 0), single[t] + v, squares[t] + v * v
+    base = single * single - squares
+    implied = ((whole[0] * n) ** 2 - squares) / np.where((n > 1) & (base > 0), base, np.nan)
+    return np.minimum(np.maximum(implied, -1.0), 1.0).reshape(1, -1)
 
 
 STAY = 0.98          # chance that a state lasts for another session
 CALM, WILD = 0.5, 1.5   # volatility of the states, in trailing volatilities
 
 
+@vectorize(cache=True)
+def _evidence(back, usual):
+    "Log odds that a return in usual volatilities gives the wild state, but for a constant."
+    z = np.minimum(np.maximum(back / usual, -8.0), 8.0)
+    return 0.5 * (z * z) * (CALM**-2 - WILD**-2) if usual > 0 else np.nan
+
+
+AT_MOST = 100   # sessions after which the weights of the states are made to add up to 1 again; each may leave a hundredth of them
+
+
 @njit(cache=True, nogil=True)
-def _step(p, odds):
-    for i in range(p.size):
-        q = p[i] * STAY + (1 - p[i]) * (1 - STAY)
-        there = odds[i] == odds[i]
-        o = odds[i] if there else 1.0
-        p[i] = q * o / (q * o + 1 - q) if there else q
+def _weigh(wild, calm, up, down):
+    "One session on: a state is left or kept, and what the session says weighs both."
+    for i in range(up.size):
+        stays, leaves = STAY * up[i] + (1 - STAY) * down[i], STAY * down[i] + (1 - STAY) * up[i]
+        up[i], down[i] = wild[i] * stays, calm[i] * leaves
 
 
 @njit(cache=True, nogil=True)
 def _filtered(odds, out, memory):
     "Chance of the wild state after each row, from the odds that each value gives it, begun even and run over the row's last `memory` values."
-    n = odds.shape[1]
+    n, rows = odds.shape[1], np.empty((4, odds.shape[1]))
+    wild, calm, up, down = rows[0], rows[1], rows[2], rows[3]
     for a in range(odds.shape[0]):
-        out[a] = 0.5
-        for late in range(min(memory, n) - 1, -1, -1): _step(out[a, late:], odds[a, :n - late])
-        for t in range(n):
-            if odds[a, t] != odds[a, t]: out[a, t] = np.nan
+        for t in range(n): calm[t] = 1 / (1 + CALM / WILD * odds[a, t]) if odds[a, t] == odds[a, t] else 0.5
+        for t in range(n): wild[t] = CALM / WILD * odds[a, t] * calm[t] if odds[a, t] == odds[a, t] else 0.5
+        up[:], down[:] = 0.5, 0.5
+        for late in range(min(memory, n) - 1, -1, -1):
+            _weigh(wild[:n - late], calm[:n - late], up[late:], down[late:])
+            if late % AT_MOST == 0: up[late:], down[late:] = up[late:] / (up[late:] + down[late:]), down[late:] / (up[late:] + down[late:])
+        for t in range(n): out[a, t] = up[t] if odds[a, t] == odds[a, t] else np.nan
 
 
 @feature(family="regime", lookback=lambda window, memory: window + memory, minimum={"window": 2})
@@ -206,10 +241,8 @@ def volatile_probability(
 
     Source: Hamilton, A new approach to the economic analysis of nonstationary time series, Econometrica 57 (1989), with states given instead of fitted.
     """
-    usual = rolling_std(log_return, window).shift(1)
-    z = (log_return / usual.where(usual > 0)).clip(-8, 8)
-    odds = CALM / WILD * np.exp(0.5 * z**2 * (CALM**-2 - WILD**-2))
-    return pd.DataFrame(over_assets(_filtered, [odds.to_numpy(dtype=np.float64).T], memory).T, z.index, z.columns, copy=False)
+    odds = np.exp(each(_evidence, log_return, rolling_std(log_return, window).shift(1)))
+    return framed(over_assets(_filtered, [array_of(odds).T], memory).T, odds.index, odds.columns)
 
 # %% ../../nbs/features/12_regime.ipynb #11bea943
 def plot_regimes(

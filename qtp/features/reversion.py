@@ -9,10 +9,13 @@ __all__ = ['return_shock', 'return_percentile', 'streak', 'ou_speed', 'ou_half_l
 # %% ../../nbs/features/05a_reversion.ipynb #49f2e75a
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
+from .frame import array_of, framed
+from .passes import each, once, over, session_mean, together
 from .registry import feature
 from .rolling import rolling_beta, rolling_corr, rolling_mean, rolling_rank, rolling_std, rolling_sum
+from .windows import over_assets
 
 # %% ../../nbs/features/05a_reversion.ipynb #665a195d
 @feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 2})
@@ -22,8 +25,7 @@ def return_shock(
     window=20,          # sessions of the volatility, the row's own not among them
 ) -> pd.DataFrame:      # (sessions, assets) standard deviations
     "Return of the session over the volatility that was known before it."
-    spread = rolling_std(log_return, window).shift(1)
-    return log_return / spread.where(spread > 0)
+    return over(log_return, rolling_std(log_return, window).shift(1))
 
 
 @feature(family="reversion", lookback=lambda window: window)
@@ -40,15 +42,13 @@ def return_percentile(
 
 
 @njit(cache=True, nogil=True)
-def _streak(x, window):
-    out = np.full(x.shape, np.nan)
+def _streak(x, out, window):
     for a in range(x.shape[0]):
         run = 0.0
         for t in range(x.shape[1]):
             side = np.sign(x[a, t])
             run = 0.0 if not side == side else (run + side if run * side > 0 else side)
-            if side == side: out[a, t] = min(max(run, -window), window)
-    return out
+            out[a, t] = min(max(run, -window), window) if side == side else np.nan
 
 
 @feature(family="reversion", lookback=lambda window: window)
@@ -61,10 +61,10 @@ def streak(
 
     Source: Connors and Alvarez, An Introduction to ConnorsRSI, 2nd ed. (2014), up/down length.
     """
-    x = np.array(log_return.to_numpy(dtype=np.float64).T, order="C")
-    return pd.DataFrame(_streak(x, window).T, log_return.index, log_return.columns, copy=False)
+    return framed(over_assets(_streak, [array_of(log_return).T], window).T, log_return.index, log_return.columns)
 
 # %% ../../nbs/features/05a_reversion.ipynb #c540c297
+@once
 def _moves(close):
     "One-session moves of the log close, and the level before them."
     x = np.log(close)
@@ -72,7 +72,27 @@ def _moves(close):
     return x - before, before
 
 
-@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4})
+@once
+def _pull(close, window): return rolling_beta(*_moves(close), window)
+
+
+HALVED = float(np.log(0.5))
+
+
+@vectorize(cache=True)
+def _half_life(b, decay, longest):
+    "Sessions in which half is left, from the slope and its `log(1 + b)`."
+    return np.nan if b != b else longest if b >= 0 else 0.0 if b <= -1 else np.minimum(HALVED / decay, longest)
+
+
+@vectorize(cache=True)
+def _t_of(rho, n): return rho * np.sqrt((n - 2) / (1 - rho * rho)) if 1 - rho * rho > 0 else np.nan
+
+
+_PULLS = together()
+
+
+@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4}, joint=_PULLS)
 def ou_speed(
     close,              # (sessions, assets) close, USD
     *,
@@ -82,10 +102,10 @@ def ou_speed(
 
     Source: Uhlenbeck and Ornstein, On the theory of the Brownian motion, Physical Review 36 (1930), by least squares.
     """
-    return -rolling_beta(*_moves(close), window)
+    return -_pull(close, window)
 
 
-@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4})
+@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 4}, joint=_PULLS)
 def ou_half_life(
     close,              # (sessions, assets) close, USD
     *,
@@ -95,12 +115,11 @@ def ou_half_life(
 
     Source: Chan, Algorithmic Trading (2013), ch. 2.
     """
-    b = rolling_beta(*_moves(close), window)
-    half = -np.log(2) / np.log1p(b.where((b < 0) & (b > -1)))
-    return half.mask(b >= 0, float(window)).mask(b <= -1, 0.0).clip(upper=float(window))
+    b = _pull(close, window)
+    return each(_half_life, b, np.log1p(b), window)
 
 
-@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 5})
+@feature(family="reversion", lookback=lambda window: window + 1, minimum={"window": 5}, joint=_PULLS)
 def dickey_fuller(
     close,              # (sessions, assets) close, USD
     *,
@@ -111,9 +130,7 @@ def dickey_fuller(
     Source: Dickey and Fuller, Distribution of the estimators for autoregressive time series with a unit root, JASA 74 (1979).
     """
     move, before = _moves(close)
-    rho, n = rolling_corr(move, before, window), rolling_sum(move.notna().astype(float), window, 1)
-    rest = 1 - rho**2
-    return rho * np.sqrt((n - 2) / rest.where(rest > 0))
+    return each(_t_of, rolling_corr(move, before, window), rolling_sum(move.notna().astype(float), window, 1))
 
 
 @feature(family="reversion", lookback=lambda window, gap: window + gap, minimum={"window": 3})
@@ -137,9 +154,12 @@ def crossing_rate(
 
     Source: Kedem, Time Series Analysis by Higher Order Crossings (1994), zero crossings of the detrended series.
     """
-    side = np.sign(close - rolling_mean(close, window))
-    pair = side * side.shift(1)
-    return rolling_mean((pair < 0).astype(float).where(pair.notna()), window)
+    distance = close - rolling_mean(close, window)
+    return rolling_mean(each(_crossed, distance, distance.shift(1)), window)
+
+
+@vectorize(cache=True)
+def _crossed(now, before): return np.nan if (now != now) | (before != before) else 1.0 * (((now > 0) & (before < 0)) | ((now < 0) & (before > 0)))
 
 # %% ../../nbs/features/05a_reversion.ipynb #5ac4e681
 @feature(family="reversion", lookback=lambda window: window)
@@ -191,4 +211,4 @@ def relative_reversal(
     Source: Lo and MacKinlay, When are contrarian profits due to stock market overreaction?, Review of Financial Studies 3 (1990).
     """
     back = close / close.shift(window) - 1
-    return -back.sub(back.where(members).mean(axis=1), axis=0)
+    return session_mean(back, members) - back

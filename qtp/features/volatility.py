@@ -10,9 +10,10 @@ __all__ = ['EPS', 'TINY', 'realized_vol', 'parkinson_vol', 'return_skew', 'retur
 # %% ../../nbs/features/06_volatility.ipynb #5e32197e
 import numpy as np
 import pandas as pd
-from numba import njit
+from numba import njit, vectorize
 
 from .frame import array_of, framed
+from .passes import each, once, over, together
 from .registry import feature
 from .rolling import (SESSIONS_PER_YEAR, enough, ewm_lookback, ewm_mean, expanding_rank, rolling_corr, rolling_kurt, rolling_mean, rolling_skew, rolling_std,
                                   rolling_sum)
@@ -28,7 +29,14 @@ def realized_vol(
     return rolling_std(log_return, window) * np.sqrt(SESSIONS_PER_YEAR)
 
 
-@feature(family="volatility", lookback=lambda window: window)
+@once
+def _log_ratio(a, b): return np.log(a / b)
+
+
+_RANGES = together()
+
+
+@feature(family="volatility", lookback=lambda window: window, joint=_RANGES)
 def parkinson_vol(
     high,               # (sessions, assets) high, USD
     low,                # (sessions, assets) low, USD
@@ -39,7 +47,7 @@ def parkinson_vol(
 
     Source: Parkinson, The extreme value method for estimating the variance of the rate of return, Journal of Business 53 (1980).
     """
-    return np.sqrt(rolling_mean(np.log(high / low) ** 2, window) / (4 * np.log(2)) * SESSIONS_PER_YEAR)
+    return np.sqrt(rolling_mean(_log_ratio(high, low) ** 2, window) / (4 * np.log(2)) * SESSIONS_PER_YEAR)
 
 # %% ../../nbs/features/06_volatility.ipynb #2834d1b4
 @feature(family="volatility", lookback=lambda window: window, minimum={"window": 3})
@@ -143,18 +151,35 @@ def vol_ratio(
     long=60,            # sessions of the denominator
 ) -> pd.DataFrame:      # (sessions, assets) unitless; above 1 while volatility rises
     "Short-run over long-run standard deviation of log returns."
-    base = rolling_std(log_return, long)
-    return rolling_std(log_return, short) / base.where(base > 0)
+    return over(rolling_std(log_return, short), rolling_std(log_return, long))
 
 # %% ../../nbs/features/06_volatility.ipynb #e611f04b
-def _annual(variance): return np.sqrt(variance.clip(lower=0) * SESSIONS_PER_YEAR)
+@vectorize(cache=True)
+def _annual(variance): return np.sqrt(np.maximum(variance, 0.0) * SESSIONS_PER_YEAR)
 
 
-def _rogers_satchell(open, high, low, close):
-    return np.log(high / close) * np.log(high / open) + np.log(low / close) * np.log(low / open)
+@vectorize(cache=True)
+def _crossed(a, b, c, d): return a * b + c * d
 
 
-@feature(family="volatility", lookback=lambda window: window)
+@once
+def _rogers_satchell(open, high, low, close, window):
+    "Mean variance of the bars, whatever their drift."
+    return rolling_mean(each(_crossed, *(np.log(end / other) for end in (high, low) for other in (close, open))), window)
+
+
+BODY = 2 * np.log(2) - 1   # weight of the squared body, by eq. 20 of Garman and Klass
+
+
+@vectorize(cache=True)
+def _garman_klass(wide, body): return 0.5 * (wide * wide) - BODY * (body * body)
+
+
+@vectorize(cache=True)
+def _yang_zhang(night, day, ranged, k): return night * night + k * (day * day) + (1 - k) * ranged
+
+
+@feature(family="volatility", lookback=lambda window: window, joint=_RANGES)
 def garman_klass_vol(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -167,10 +192,10 @@ def garman_klass_vol(
 
     Source: Garman and Klass, On the estimation of security price volatilities from historical data, Journal of Business 53 (1980), eq. 20.
     """
-    return _annual(rolling_mean(0.5 * np.log(high / low) ** 2 - (2 * np.log(2) - 1) * np.log(close / open) ** 2, window))
+    return each(_annual, rolling_mean(each(_garman_klass, _log_ratio(high, low), _log_ratio(close, open)), window))
 
 
-@feature(family="volatility", lookback=lambda window: window)
+@feature(family="volatility", lookback=lambda window: window, joint=_RANGES)
 def rogers_satchell_vol(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -183,10 +208,10 @@ def rogers_satchell_vol(
 
     Source: Rogers and Satchell, Estimating variance from high, low and closing prices, Annals of Applied Probability 1 (1991).
     """
-    return _annual(rolling_mean(_rogers_satchell(open, high, low, close), window))
+    return each(_annual, _rogers_satchell(open, high, low, close, window))
 
 
-@feature(family="volatility", lookback=lambda window: window + 1, minimum={"window": 3})
+@feature(family="volatility", lookback=lambda window: window + 1, minimum={"window": 3}, joint=_RANGES)
 def yang_zhang_vol(
     open,               # (sessions, assets) open, USD
     high,               # (sessions, assets) high, USD
@@ -200,9 +225,8 @@ def yang_zhang_vol(
     Source: Yang and Zhang, Drift-independent volatility estimation, Journal of Business 73 (2000), eq. 7 to 9.
     """
     k = 0.34 / (1.34 + (window + 1) / (window - 1))
-    night, day = np.log(open / close.shift(1)), np.log(close / open)
-    ranged = rolling_mean(_rogers_satchell(open, high, low, close), window)
-    return _annual(rolling_std(night, window) ** 2 + k * rolling_std(day, window) ** 2 + (1 - k) * ranged)
+    night, day = (rolling_std(x, window) for x in (np.log(open / close.shift(1)), _log_ratio(close, open)))
+    return each(_annual, each(_yang_zhang, night, day, _rogers_satchell(open, high, low, close, window), k))
 
 
 @feature(family="volatility", lookback=lambda window: window + 1, minimum={"window": 2})
@@ -213,9 +237,14 @@ def night_vol_share(
     window=60,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) in [0, 1]; NaN where the price did not move
     "Share of the squared moves that happened while the market was closed."
-    night, day = np.log(open / close.shift(1)) ** 2, np.log(close / open) ** 2
-    both = rolling_sum(night + day, window)
-    return rolling_sum(night.where(day.notna()), window) / both.where(both > 0)
+    night, day = np.log(open / close.shift(1)), np.log(close / open)
+    return over(*(rolling_sum(each(_squares, night, day, part), window) for part in (0, 1)))
+
+
+@vectorize(cache=True)
+def _squares(night, day, part):
+    "Square of the night, with a part of the day's."
+    return night * night + part * (day * day)
 
 # %% ../../nbs/features/06_volatility.ipynb #c477e5ab
 @feature(family="volatility", lookback=lambda window: window)
@@ -228,7 +257,15 @@ def downside_vol(
 
     Source: Sortino and van der Meer, Downside risk, Journal of Portfolio Management 17 (1991), target zero.
     """
-    return _annual(rolling_mean(log_return.clip(upper=0) ** 2, window))
+    return each(_annual, rolling_mean(each(_fall, log_return), window))
+
+
+@vectorize(cache=True)
+def _fall(x): return np.minimum(x, 0.0) * np.minimum(x, 0.0)
+
+
+@vectorize(cache=True)
+def _rise(x): return np.maximum(x, 0.0) * np.maximum(x, 0.0)
 
 
 @feature(family="volatility", lookback=lambda window: window)
@@ -241,8 +278,7 @@ def upside_share(
 
     Source: Barndorff-Nielsen, Kinnebrock and Shephard, Measuring downside risk: realised semivariance (2010), on daily returns.
     """
-    both = rolling_sum(log_return**2, window)
-    return rolling_sum(log_return.clip(lower=0) ** 2, window) / both.where(both > 0)
+    return over(rolling_sum(each(_rise, log_return), window), rolling_sum(log_return**2, window))
 
 
 @feature(family="volatility", lookback=lambda window, history: window + history - 1, minimum={"window": 2, "history": 2})
@@ -257,8 +293,7 @@ def vol_of_vol(
     Source: Baltussen, van Bekkum and van der Grient, Unknown unknowns: uncertainty about risk and stock returns, JFQA 53 (2018), on trailing volatility.
     """
     vol = rolling_std(log_return, window)
-    usual = rolling_mean(vol, history)
-    return rolling_std(vol, history) / usual.where(usual > 0)
+    return over(rolling_std(vol, history), rolling_mean(vol, history))
 
 
 @feature(family="volatility", lookback=lambda window: window + 1, minimum={"window": 3})
@@ -298,4 +333,4 @@ def ewm_vol(
 
     Source: RiskMetrics Technical Document, 4th ed. (1996), ch. 5.
     """
-    return _annual(ewm_mean(log_return**2, half_life))
+    return each(_annual, ewm_mean(log_return**2, half_life))
