@@ -13,69 +13,262 @@ import numba
 import numpy as np
 import pandas as pd
 from numba import njit
-from threadpoolctl import threadpool_limits
 
 from .frame import array_of, framed
 from .registry import feature
 from .rolling import enough, rolling_mean, rolling_std
+
+# %% ../../nbs/features/08b_factors.ipynb #5e1f0a02
+_jit = dict(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})   # sums in any order; what is missing is 0 here
+
+
+@njit(**_jit)
+def _products(z, n, g):
+    "Products of each of the first `n` rows with each, four by two at a time; rows of zeros follow up to a multiple of eight."
+    for i in range(3, n + 3, 4):
+        for j in range(1, i + 1, 2):
+            a, b, c, d, x, y = z[i - 3], z[i - 2], z[i - 1], z[i], z[j - 1], z[j]
+            ax = ay = bx = by = cx = cy = dx = dy = 0.0
+            for k in range(z.shape[1]):
+                ax, bx, cx, dx = ax + a[k] * x[k], bx + b[k] * x[k], cx + c[k] * x[k], dx + d[k] * x[k]
+                ay, by, cy, dy = ay + a[k] * y[k], by + b[k] * y[k], cy + c[k] * y[k], dy + d[k] * y[k]
+            g[i - 3, j - 1], g[i - 2, j - 1], g[i - 1, j - 1], g[i, j - 1] = ax, bx, cx, dx
+            g[i - 3, j], g[i - 2, j], g[i - 1, j], g[i, j] = ay, by, cy, dy
+    for i in range(n):
+        for j in range(i): g[j, i] = g[i, j]
+
+
+@njit(**_jit)
+def _dot(x, y):
+    total = 0.0
+    for i in range(x.size): total += x[i] * y[i]
+    return total
+
+
+@njit(**_jit)
+def _less(x, y, weight):
+    for i in range(x.size): x[i] -= weight * y[i]
+
+
+@njit(**_jit)
+def _times(g, k, v, w):
+    w[:] = 0.0
+    for j in range((k + 1) // 4 * 4 + 3, len(g), 4):
+        for i in range(w.size): w[i] += (v[j - 3] * g[j - 3, i] + v[j - 2] * g[j - 2, i]) + (v[j - 1] * g[j - 1, i] + v[j] * g[j, i])
+
+
+@njit(**_jit)
+def _reflect(g, k, n, v, w):
+    for j in range(k + 1, n):
+        p, q = v[j], w[j]
+        for i in range(v.size): g[j, i] -= p * w[i] + q * v[i]
+
+
+@njit(**_jit)
+def _tridiagonal(g, n, d, e, scale):
+    "Reflect a symmetric matrix until three diagonals are left: the middle one, `d`, and that beside it, `e`. Each reflection stays in a row of `g`, its factor in `scale`."
+    v, w = np.empty(len(g)), np.empty(len(g))
+    for k in range(n):
+        d[k], e[k], scale[k] = g[k, k], 0.0, 0.0
+        g[k, :k + 1] = 0.0
+        v[:] = g[k]
+        size, below = np.sqrt(_dot(v, v)), min(k + 1, n - 1)
+        if size > 1e-150:
+            first = v[below]
+            e[k], scale[k] = -size if first > 0 else size, 1 / (size * (size + abs(first)))
+            v[below] = g[k, below] = first - e[k]
+            _times(g, k, v, w)
+            w *= scale[k]
+            _less(w, v, 0.5 * scale[k] * _dot(v, w))
+            _reflect(g, k, n, v, w)
+
+
+@njit(**_jit)
+def _values(d, e):
+    "Eigenvalues of three diagonals, in the place of the first and in no order, by the QL steps of Pal, Walker and Kahan; `e` is used up."
+    e *= e
+    negligible = 1e-30 * d.max() ** 2
+    for first in range(d.size):
+        while True:
+            last, second = first, first + 1
+            while last < d.size - 1 and e[last] > negligible: last += 1
+            if last == first: break
+            root = np.sqrt(e[first])
+            s = (d[second] - d[first]) / (2 * root)
+            shift = d[first] - root / (s + np.copysign(np.sqrt(s * s + 1), s))
+            c, s, g = 1.0, 0.0, d[last] - shift
+            p = g * g
+            for upper in range(last, first, -1):
+                i = upper - 1
+                b, r = e[i], p + e[i]
+                if upper < last: e[upper] = s * r
+                before, c, s, was = c, p / r, b / r, g
+                g = c * (d[i] - shift) - s * was
+                d[upper] = was + (d[i] - g)
+                p = g * g * (r / p) if c != 0 else before * b
+            e[first], d[first] = s * p, shift + g
+
+
+@njit(**_jit)
+def _factorised(d, e, value, rows):
+    "Three diagonals less an eigenvalue as triangles: pivots, the two diagonals beside them, what a row takes of the one before, and whether the two changed places."
+    n, tiny, u, v = d.size, 1e-16 * max(1.0, abs(value)), d[0] - value, e[0]
+    for i in range(1, n):
+        b, here, beyond = e[i - 1], d[i] - value, e[i]
+        change = abs(b) > abs(u)
+        if not change and abs(u) < tiny: u = tiny
+        f = u / b if change else b / u
+        rows[0, i - 1], rows[1, i - 1], rows[2, i - 1] = (b, here, beyond) if change else (u, v, 0.0)
+        rows[3, i], rows[4, i] = f, change
+        u, v = (v - f * here, -f * beyond) if change else (here - f * v, beyond)
+    rows[0, n - 1] = u if abs(u) > tiny else tiny
+
+
+@njit(**_jit)
+def _solve(rows, x):
+    for i in range(1, x.size):
+        if rows[4, i]: x[i - 1], x[i] = x[i], x[i - 1] - rows[3, i] * x[i]
+        else: x[i] -= rows[3, i] * x[i - 1]
+    one = two = 0.0
+    for i in range(x.size - 1, -1, -1):
+        one, two = (x[i] - rows[1, i] * one - rows[2, i] * two) / rows[0, i], one
+        x[i] = one
+
+
+@njit(**_jit)
+def _scale_to_one(x): x /= max(np.sqrt(_dot(x, x)), 1e-300)
+
+
+@njit(**_jit)
+def _vectors(d, e, values, u):
+    "Eigenvectors of three diagonals, by inverse iteration from waves of different length, each kept apart from those before."
+    rows = np.zeros((5, d.size))
+    for f in range(len(u)):
+        x = u[f]
+        for i in range(d.size): x[i] = np.cos((f + 1.0) * i)
+        _factorised(d, e, values[f], rows)
+        for _ in range(3):
+            _solve(rows, x)
+            _scale_to_one(x)
+            for g in range(f): _less(x, u[g], _dot(x, u[g]))
+            _scale_to_one(x)
+
+
+@njit(**_jit)
+def _components(g, n, u):
+    "All eigenvalues of the first `n` rows and columns of `g`, the largest first, and the first vectors, into the rows of `u`; `g` is used up."
+    d, e, scale = np.empty(n), np.empty(n), np.empty(n)
+    _tridiagonal(g, n, d, e, scale)
+    values = d.copy()
+    _values(values, e.copy())
+    values = np.sort(values)[::-1]
+    if len(u): _vectors(d, e, values, u[:, :n])
+    for k in range(n - 1, -1, -1):
+        for f in range(len(u)): _less(u[f], g[k], scale[k] * _dot(u[f], g[k]))
+    return values
 
 # %% ../../nbs/features/08b_factors.ipynb #fa8b622a
 LOADING, SHARE, SHOCK, SCORE, ABSORBED, DIVERSITY = range(6)
 FACTORS = 3   # components counted, unless a feature asks for another number
 
 
-@njit(cache=True, nogil=True)
-def _standard(x, least, z, at):
-    "Centred columns of unit length, missing values 0, in the first columns of `z`, and which of `x` they are, in `at`; how many have enough values and any dispersion."
-    n, total, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for s in range(x.shape[0]):
-        for a in range(x.shape[1]):
-            known = np.isfinite(x[s, a])
-            n[a] += known
-            total[a] += x[s, a] if known else 0.0
-    mean = total / np.maximum(n, 1.0)
-    for s in range(x.shape[0]):
-        for a in range(x.shape[1]):
-            d = x[s, a] - mean[a] if np.isfinite(x[s, a]) else 0.0
+@njit(**_jit)
+def _standard(y, ok, least, z, length):
+    "Centred columns of unit length, missing values 0, into `z`, and what they were divided by; both are 0 where too few values are known or they do not move."
+    size = y.shape[1]
+    n, mean, squares = np.zeros(size), np.zeros(size), np.zeros(size)
+    for s in range(len(y)):
+        for a in range(size):
+            n[a] += ok[s, a]
+            mean[a] += y[s, a]
+    for a in range(size): mean[a] /= max(n[a], 1.0)
+    for s in range(len(y)):
+        for a in range(size):
+            d = (y[s, a] - mean[a]) * ok[s, a]
             z[s, a] = d
             squares[a] += d * d
-    length, count = np.sqrt(squares), 0
-    for a in range(x.shape[1]):
-        if n[a] >= least and length[a] > 1e-12: at[count], count = a, count + 1
-    for s in range(x.shape[0]):
-        for k in range(count): z[s, k] = z[s, at[k]] / length[at[k]]
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _apart(own, z, at, out, t):
-    "Where the own part stands at the end of the window: its last step and its sum, in their deviations."
-    n, size = z.shape
-    squares, way, total, spread = np.zeros(size), np.zeros((n, size)), np.zeros(size), np.zeros(size)
-    for s in range(n):
-        for a in range(size):
-            squares[a] += own[s, a] * own[s, a]
-            way[s, a] = own[s, a] + (way[s - 1, a] if s else 0.0)
-            total[a] += way[s, a]
-    for s in range(n):
-        for a in range(size): spread[a] += (way[s, a] - total[a] / n) ** 2
     for a in range(size):
-        if np.sqrt(squares[a] / n) > 1e-9: out[SHOCK, t, at[a]] = own[n - 1, a] / np.sqrt(squares[a] / n)
-        if np.sqrt(spread[a] / n) > 1e-9: out[SCORE, t, at[a]] = (way[n - 1, a] - total[a] / n) / np.sqrt(spread[a] / n)
+        root = np.sqrt(squares[a])
+        length[a] = root if n[a] >= least and 1e-12 < root < np.inf else 0.0
+    for s in range(len(y)):
+        for a in range(size): z[s, a] = z[s, a] / length[a] if length[a] > 0 else 0.0
 
 
-def _read(z, inside, at, factors, out, t, kinds):
-    "Fit the components on the members of a window, and write what they say of every asset, of some kinds."
-    values, u = np.linalg.eigh((fit := z if inside.all() else z[:, inside]) @ fit.T)
-    if not kinds <= _OF_ALL:
-        loading = z.T @ u[:, -factors:]
-        out[LOADING, t, at] = loading[:, -1] if loading[inside, -1].sum() >= 0 else -loading[:, -1]
-    p = values[values > 1e-12] / values[values > 1e-12].sum()
-    out[DIVERSITY, t, at] = np.exp(-(p * np.log(p)).sum())
-    if fit.shape[1] <= factors: return
-    out[ABSORBED, t, at] = values[-factors:].sum() / fit.shape[1]
-    if not kinds <= _OF_ALL: out[SHARE, t, at] = (loading * loading).sum(axis=1)
-    if kinds & _OWN: _apart(z - u[:, -factors:] @ loading.T, z, at, out, t)
+@njit(**_jit)
+def _loadings(z, n, u, loading):
+    loading[:] = 0.0
+    for f in range(len(u)):
+        for s in range(n):
+            for a in range(z.shape[1]): loading[f, a] += u[f, s] * z[s, a]
+
+
+@njit(**_jit)
+def _apart(z, n, u, loading, length, out, t):
+    "Where the own part stands at the end of the window: its last step and its sum, in their deviations. `z` becomes the sum."
+    squares, total, spread, last = np.zeros(z.shape[1]), np.zeros(z.shape[1]), np.zeros(z.shape[1]), np.zeros(z.shape[1])
+    for s in range(n):
+        for f in range(len(u)):
+            for a in range(z.shape[1]): z[s, a] -= u[f, s] * loading[f, a]
+        last[:] = z[s]
+        for a in range(z.shape[1]): squares[a] += z[s, a] * z[s, a]
+        for a in range(z.shape[1] if s else 0): z[s, a] += z[s - 1, a]
+        for a in range(z.shape[1]): total[a] += z[s, a]
+    for s in range(n):
+        for a in range(z.shape[1]): spread[a] += (z[s, a] - total[a] / n) ** 2
+    for a in range(length.size):
+        if length[a] > 0 and np.sqrt(squares[a] / n) > 1e-9: out[SHOCK, t, a] = last[a] / np.sqrt(squares[a] / n)
+        if length[a] > 0 and np.sqrt(spread[a] / n) > 1e-9: out[SCORE, t, a] = (z[n - 1, a] - total[a] / n) / np.sqrt(spread[a] / n)
+
+
+@njit(**_jit)
+def _tell(out, length, values):
+    for a in range(length.size): out[a] = values[a] if length[a] > 0 else np.nan
+
+
+@njit(**_jit)
+def _diversity(values):
+    "Exponential of the entropy of the eigenvalues' shares."
+    total = entropy = 0.0
+    for v in values: total += v if v > 1e-12 else 0.0
+    for v in values: entropy -= v / total * np.log(v / total) if v > 1e-12 else 0.0
+    return np.exp(entropy)
+
+
+@njit(**_jit)
+def _read(z, n, fit, g, fitted, length, factors, u, loading, apart, out, t):
+    "Fit the components on the members of a window, and write what they say of every asset; with no room for vectors in `u`, of all alone."
+    _products(fit, n, g)
+    values, number, of_all = _components(g, n, u), fitted.sum(), np.empty(length.size)
+    of_all[:] = _diversity(values)
+    _tell(out[DIVERSITY, t], length, of_all)
+    of_all[:] = values[:factors].sum() / number
+    if number > factors: _tell(out[ABSORBED, t], length, of_all)
+    if len(u) == 0: return
+    _loadings(z, n, u, loading)
+    sign = 1.0 if _dot(loading[0], fitted) >= 0 else -1.0
+    _tell(out[LOADING, t], length, sign * loading[0])
+    if number > factors: _tell(out[SHARE, t], length, (loading * loading).sum(axis=0))
+    if number > factors and apart: _apart(z, n, u, loading, length, out, t)
+
+
+@njit(**_jit)
+def _windows(y, ok, inside, window, least, factors, vectors, apart, out, first, step):
+    "Every `step`-th window from row `first` on: standardised, fitted and read. What the buffers hold beyond a window and its assets is 0."
+    size, wide = y.shape[1], -(-window // 8) * 8
+    z, fit, g = np.zeros((wide, -(-size // 8) * 8)), np.zeros((wide, -(-size // 8) * 8)), np.zeros((wide, wide))
+    fitted, length, u, loading = np.zeros(z.shape[1]), np.empty(size), np.zeros((factors, wide)), np.zeros((factors, z.shape[1]))
+    for t in range(first, len(y), step):
+        start = max(0, t - window + 1)
+        n = t + 1 - start
+        _standard(y[start:t + 1], ok[start:t + 1], least, z, length)
+        all_in = True
+        for a in range(size):
+            fitted[a] = 1.0 if inside[t, a] and length[a] > 0 else 0.0
+            all_in &= inside[t, a] or length[a] == 0
+        if fitted.sum() < 2: continue
+        for s in range(0 if all_in else n): fit[s] = z[s] * fitted
+        k = min(factors, n) if vectors else 0
+        _read(z, n, z if all_in else fit, g, fitted, length, factors, u[:k], loading[:k], apart, out, t)
 
 
 _OF_ALL, _OWN = {ABSORBED, DIVERSITY}, {SHOCK, SCORE}   # kinds that need no loadings; kinds that need what these leave
@@ -83,17 +276,11 @@ _OF_ALL, _OWN = {ABSORBED, DIVERSITY}, {SHOCK, SCORE}   # kinds that need no loa
 
 def _fitted(returns, members, window, factors, kinds):
     "What the features read of the components, (kind, session, asset), complete for some kinds: one fit a window, on every core that numba may use."
-    x, inside, least = np.ascontiguousarray(returns, dtype=np.float64), np.ascontiguousarray(members, dtype=bool), enough(window)
-    out = np.full((6, *x.shape), np.nan)
-    def fill(rows):
-        z, at = np.empty((window, x.shape[1])), np.empty(x.shape[1], np.int64)
-        for t in rows:
-            past = x[max(0, t - window + 1):t + 1]
-            count = _standard(past, least, z, at)
-            here = at[:count]
-            if inside[t, here].sum() >= 2: _read(np.ascontiguousarray(z[:len(past), :count]), inside[t, here], here, factors, out, t, kinds)
-    threads = numba.config.NUMBA_NUM_THREADS
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool: list(pool.map(fill, (range(least - 1 + k, len(x), threads) for k in range(threads))))
+    x, inside, least, threads = np.asarray(returns, dtype=np.float64), np.ascontiguousarray(members, dtype=bool), enough(window), numba.config.NUMBA_NUM_THREADS
+    ok, out = np.isfinite(x), np.full((6, *x.shape), np.nan)
+    y = np.ascontiguousarray(np.where(ok, x, 0.0))
+    def share(k): _windows(y, np.ascontiguousarray(ok, dtype=np.float64), inside, window, least, factors, not kinds <= _OF_ALL, bool(kinds & _OWN), out, least - 1 + k, threads)
+    with ThreadPoolExecutor(threads) as pool: list(pool.map(share, range(threads)))
     return out
 
 
