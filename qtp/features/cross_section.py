@@ -14,50 +14,37 @@ from numba import njit, vectorize
 
 from ..core.errors import ParameterError
 from ..core.frames import check_aligned
-from .passes import by_session, each, once, session_mean, together
+from .passes import by_session, each, once, order_of, session_mean, together
 from .registry import feature
 from .rolling import SESSIONS_PER_YEAR, rolling_beta, rolling_corr, rolling_mean, rolling_std
 
 # %% ../../nbs/features/09_cross_section.ipynb #48be3e3a
-NONE = np.iinfo(np.int64).max   # key of a missing value, above all others
-
-
 @njit(cache=True, nogil=True)
-def _keys(x, bits, members, low):
-    "Whole numbers (sessions, assets) in the order of the values, but for their lowest bits, which hold the asset."
-    out = np.empty((x.shape[1], x.shape[0]), np.int64)
-    for a in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            ordered = bits[a, t] if bits[a, t] >= 0 else bits[a, t] ^ NONE
-            out[t, a] = ordered >> low << low | a if members[a, t] and x[a, t] == x[a, t] else NONE
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _places(keys, x, low):
-    "Ranks from sorted keys; values that these cannot tell apart are put in order first."
-    out, at, v = np.full(x.shape, np.nan), np.empty(len(x), np.int64), np.empty(len(x))
-    for t in range(len(keys)):
-        n = np.searchsorted(keys[t], NONE)
-        for k in range(n):
-            a = keys[t, k] & ((1 << low) - 1)
-            value, j = x[a, t], k
-            while j > 0 and v[j - 1] > value: at[j], v[j], j = at[j - 1], v[j - 1], j - 1
-            at[j], v[j] = a, value
-        first = 0
+def _places(order, x):
+    "Ranks in the rows of an array whose order is known, ties averaged."
+    out = np.full(x.shape, np.nan)
+    for t in range(len(x)):
+        n, first = (order[t] >= 0).sum(), 0
         while first < n:
             last = first
-            while last + 1 < n and v[last + 1] == v[first]: last += 1
-            for k in range(first, last + 1): out[at[k], t] = 0.0 if n == 1 else (first + last) / 2 / (n - 1) - 0.5
+            while last + 1 < n and x[t, order[t, last + 1]] == x[t, order[t, first]]: last += 1
+            for k in range(first, last + 1): out[t, order[t, k]] = 0.0 if n == 1 else (first + last) / 2 / (n - 1) - 0.5
             first = last + 1
     return out
 
 
+@njit(cache=True, nogil=True)
+def _turned(x, members):
+    "Sessions first, members alone."
+    out = np.empty((x.shape[1], x.shape[0]))
+    for a in range(x.shape[0]):
+        for t in range(x.shape[1]): out[t, a] = x[a, t] if members[a, t] else np.nan
+    return out
+
+
 def _ranked(x, members):
-    low = (len(x) - 1).bit_length()
-    keys = _keys(x, x.view(np.int64), members, low)
-    keys.sort(axis=1)
-    return _places(keys, x, low)
+    sessions = _turned(x, members)
+    return _places(order_of(sessions), sessions).T
 
 
 def cs_rank(

@@ -13,10 +13,11 @@ import pandas as pd
 from numba import njit, vectorize
 
 from .frame import array_of, framed
-from .passes import each, once, over, together
+from .passes import each, once, order_of, over, together
 from .registry import feature
-from .rolling import (SESSIONS_PER_YEAR, enough, ewm_lookback, ewm_mean, expanding_rank, rolling_corr, rolling_kurt, rolling_mean, rolling_skew, rolling_std,
+from .rolling import (SESSIONS_PER_YEAR, enough, ewm_lookback, ewm_mean, rolling_corr, rolling_kurt, rolling_mean, rolling_skew, rolling_std,
                                   rolling_sum)
+from .windows import over_assets
 
 # %% ../../nbs/features/06_volatility.ipynb #7bf72736
 @feature(family="volatility", lookback=lambda window: window, minimum={"window": 2})
@@ -132,6 +133,44 @@ def _percentile_of_last(rows, log_return, *, window, min_history):
     return framed(out.T, log_return.index[-rows:], log_return.columns)
 
 
+@njit(cache=True, nogil=True)
+def _so_far(x, order, out, min_history):
+    """Percentile of each value among all values so far, from the places that all will take, of which those so far are taken.
+
+    Source: Fenwick, A new data structure for cumulative frequency tables, Software: Practice and Experience 24 (1994).
+    """
+    n = x.shape[1]
+    first, end, tree = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(n + 1, np.int64)
+    for a in range(x.shape[0]):
+        _between(x[a], order[a], first, end)
+        tree[:], held = 0, 0
+        for t in range(n):
+            out[a, t] = np.nan
+            if x[a, t] != x[a, t]: continue
+            below, held, place = _taken(tree, first[t]), held + 1, first[t] + 1
+            equal = _taken(tree, end[t]) - below if end[t] > place else 0
+            if held >= min_history: out[a, t] = (1 + below + 0.5 * equal) / held
+            while place <= n: tree[place], place = tree[place] + 1, place + (place & -place)
+
+
+@njit(cache=True, nogil=True)
+def _taken(tree, place):
+    "How many of the first places are taken."
+    n = 0
+    while place > 0: n, place = n + tree[place], place & (place - 1)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _between(x, order, first, end):
+    "Places that each value and its equals will take."
+    k = 0
+    while k < x.size and order[k] >= 0:
+        begin, v = k, x[int(order[k])]
+        while k < x.size and order[k] >= 0 and x[int(order[k])] == v: k += 1
+        for j in range(begin, k): first[int(order[j])], end[int(order[j])] = begin, k
+
+
 @feature(family="volatility", lookback=None, minimum={"window": 2}, last=_percentile_of_last)
 def vol_percentile(
     log_return,         # (sessions, assets) log return of one session
@@ -140,7 +179,9 @@ def vol_percentile(
     min_history=60,     # volatilities so far before the first opinion
 ) -> pd.DataFrame:      # (sessions, assets) in (0, 1]
     "Percentile of the trailing volatility among all of the asset's so far."
-    return expanding_rank(rolling_std(log_return, window), min_history)
+    vol = rolling_std(log_return, window)
+    x = np.ascontiguousarray(array_of(vol).T)
+    return framed(over_assets(_so_far, [x, order_of(x)], min_history).T, vol.index, vol.columns)
 
 
 @feature(family="volatility", lookback=lambda short, long: max(short, long), minimum={"short": 2, "long": 2})
