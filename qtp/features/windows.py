@@ -431,46 +431,24 @@ def last_moments(x, out, window, least, kind, decay):
 
 # %% ../../nbs/features/01b_windows.ipynb #c7407ce2
 @njit(**_jit)
-def _centred(n, x, xx, y, yy, xy):
-    "Means less the latest values, and central sums, in place of the sums of deviations from these values."
-    for i in range(n.size):
+def _finish_pairs(out, n, x, xx, y, yy, xy, px, py, least, kind):
+    still_x = 0.0 if kind == COV or kind == TOGETHER else np.nan      # what is said where a side does not move
+    still_y = np.nan if kind == CORR or kind == R2 else 0.0
+    for i in range(out.size):
         mx, my = x[i] / n[i], y[i] / n[i]
-        xx[i], yy[i], xy[i] = xx[i] - x[i] * mx, yy[i] - y[i] * my, xy[i] - x[i] * my
-        x[i], y[i] = mx, my
-
-
-@njit(**_jit)
-def _answer(out, n, mx, xx, my, yy, xy, kind):
-    if kind == COV:
-        for i in range(out.size): out[i] = xy[i] / (n[i] - 1.0)
-    elif kind == SLOPE:
-        for i in range(out.size): out[i] = xy[i] / xx[i]
-    elif kind == RESIDUAL:
-        for i in range(out.size): out[i] = xy[i] / xx[i] * mx[i] - my[i]
-    else:
-        for i in range(out.size):
-            v = xy[i] / (np.sqrt(xx[i]) * np.sqrt(yy[i]))
+        m_xx, m_yy, m_xy = xx[i] - x[i] * mx, yy[i] - y[i] * my, xy[i] - x[i] * my
+        if kind == COV: v = m_xy / (n[i] - 1.0)
+        elif kind == SLOPE: v = m_xy / m_xx
+        elif kind == RESIDUAL: v = m_xy / m_xx * mx - my
+        else:
+            v = m_xy / (np.sqrt(m_xx) * np.sqrt(m_yy))
             v = 1.0 if v > 1.0 else v
             v = -1.0 if v < -1.0 else v
-            out[i] = v * v if kind == R2 else v
-
-
-@njit(**_jit)
-def _unless_flat(out, n, m, square, p, least, otherwise):
-    "What is said where one side does not move; NaN where too few rows hold a value."
-    for i in range(out.size):
-        middle = FLAT * (p[i] + m[i])
-        v = otherwise if square[i] <= n[i] * (middle * middle) else out[i]
+            v = v * v if kind == R2 else v
+        dust_x, dust_y = FLAT * (px[i] + mx), FLAT * (py[i] + my)
+        v = still_y if m_yy <= n[i] * (dust_y * dust_y) else v
+        v = still_x if m_xx <= n[i] * (dust_x * dust_x) else v
         out[i] = v if n[i] >= least and n[i] >= 2.0 else np.nan
-
-
-@njit(**_jit)
-def _finish_pairs(out, n, mx, xx, my, yy, xy, px, py, least, kind):
-    _centred(n, mx, xx, my, yy, xy)
-    _answer(out, n, mx, xx, my, yy, xy, kind)
-    still = kind == COV or kind == TOGETHER
-    _unless_flat(out, n, my, yy, py, least, np.nan if kind == CORR or kind == R2 else 0.0)
-    _unless_flat(out, n, mx, xx, px, least, 0.0 if still else np.nan)
 
 # %% ../../nbs/features/01b_windows.ipynb #442ed41b
 @njit(**_jit)
@@ -500,16 +478,21 @@ def _add_four(data, last, to, m):
 
 # %% ../../nbs/features/01b_windows.ipynb #b8e83a2c
 @njit(**_jit)
-def _load_pair(y, x, u, v, ok, ok_u, against_time):
-    "Values of both where both are, of x into `u` and of y into `v`; how many infinite ones."
-    infinite = _load(y, v, ok)
+def _load_pair(y, x, u, v, ok, against_time):
+    "Finite values of x and y where both are, into `u` and `v`, and 1 where they are; how many rows hold an infinite one. Against time, x counts rows."
     if against_time:
-        for i in range(u.size): u[i] = i
-    else:
-        infinite += _load(x, u, ok_u)
-        _times(ok, ok_u)
-        _times(v, ok)
-    _times(u, ok)
+        infinite = _load(y, v, ok)
+        for i in range(u.size): u[i] = i * ok[i]
+        return infinite
+    good = infinite = 0
+    for i in range(u.size):
+        there = (x[i] - x[i]) + (y[i] - y[i]) == 0.0
+        good += there
+        ok[i] = 1.0 if there else 0.0
+        u[i] = x[i] + 0.0 if there else 0.0
+        v[i] = y[i] + 0.0 if there else 0.0
+    if good < u.size:
+        for i in range(u.size): infinite += np.isinf(x[i]) or np.isinf(y[i])
     return infinite
 
 
@@ -521,9 +504,18 @@ def pairs(y, x, out, window, least, kind, against_time):
 
 
 @njit(**_jit)
+def _aligned(size):
+    "Room that begins where a line of the cache does, from which no loop then takes two at once."
+    room = np.empty(size + 8)
+    begin = (64 - room.ctypes.data % 64) // 8 % 8
+    return room[begin:begin + size]
+
+
+@njit(**_jit)
 def _few_pairs(y, x, out, window, least, kind, against_time, since):
     "Of windows of at most `FEW` rows, from row `since` on."
-    data, to, lead = np.zeros(8 * WIDE), np.empty(5 * WIDE), window - 1
+    lead = window - 1
+    data, to = _aligned(6 * WIDE + 8)[-lead % 8:], _aligned(5 * WIDE)
     last, n, px, py, there = data[lead:], data[3 * WIDE + lead:], data[4 * WIDE + lead:], data[5 * WIDE + lead:], data[2 * WIDE + lead:]
     for a in range(y.shape[0]):
         infinite = 0
@@ -546,7 +538,7 @@ def _load_block(y, x, data, begin, window, against_time):
     for k in range(6): data[k * WIDE:k * WIDE + begin] = 0.0
     u, v, ok, held, px, py = (data[begin:end], data[WIDE + begin:WIDE + end], data[2 * WIDE + begin:2 * WIDE + end], data[3 * WIDE + begin:3 * WIDE + end],
                               data[4 * WIDE + begin:4 * WIDE + end], data[5 * WIDE + begin:5 * WIDE + end])
-    infinite = _load_pair(y, x, u, v, ok, px, against_time)
+    infinite = _load_pair(y, x, u, v, ok, against_time)
     _held(ok, window, held)
     _latest(u, ok, px)
     _latest(v, ok, py)
@@ -564,7 +556,7 @@ def _many_pairs(y, x, out, window, least, kind, against_time):
     n = y.shape[1]
     v, u, ok, p, level, older, total, spare = np.empty(n), np.empty(n), np.empty(n), np.empty((2, n)), np.empty((6, n)), np.empty((6, n)), np.empty((6, n)), np.empty((6, n))
     for a in range(y.shape[0]):
-        infinite = _load_pair(y[a], x[a], u, v, ok, p[0], against_time)
+        infinite = _load_pair(y[a], x[a], u, v, ok, against_time)
         _latest(u, ok, p[0])
         _latest(v, ok, p[1])
         found = _blocks(ok, p, window, 1.0, level, older, total, spare)
@@ -581,7 +573,7 @@ def last_pairs(y, x, out, window, least, kind, against_time):
     if window <= FEW: return _few_pairs(y, x, out, window, least, kind, against_time, since)
     nodes, latest, total, p, v, u, ok = np.empty((window + 1, 6)), np.empty((window + 1, 2)), np.empty((6, n)), np.empty((2, n)), np.empty(n), np.empty(n), np.empty(n)
     for a in range(y.shape[0]):
-        infinite = _load_pair(y[a], x[a], u, v, ok, p[0], against_time)
+        infinite = _load_pair(y[a], x[a], u, v, ok, against_time)
         _latest(u, ok, p[0])
         _latest(v, ok, p[1])
         for t in range(since, n): total[:, t] = _last_block(ok, p, t, window, 1.0, nodes, latest)
