@@ -6,18 +6,17 @@
 __all__ = ['AT_ONCE', 'materialize_rolling']
 
 # %% ../../nbs/features/10c_rolled.ipynb #79e6b80c
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
+from ..core.errors import ParameterError
 from .cross_section import rolling_normalise
-from .engine import FeatureSet, materialize
+from .engine import WORK_FRAMES, FeatureSet, materialize
 from .graph import fields_of
 from .registry import parse_specs
 
 # %% ../../nbs/features/10c_rolled.ipynb #887e1454
-AT_ONCE = 64   # features in float64 at a time
+AT_ONCE = 64   # features in float64 at a time, at most
 
 
 def materialize_rolling(
@@ -25,19 +24,35 @@ def materialize_rolling(
     bars,                                  # (sessions, (field, asset_id)) wide bars, or a market that holds them
     members: pd.DataFrame | None = None,   # (sessions, assets) True where an asset is eligible; None for all, or for the market's own
     window: int = 5,                       # sessions, 1 to 5: 1 gives the change from the session before
-    dtype: str = "float32",                # type in which values are stored; they are computed in float64
+    dtype: str = "float32",                # type of the result; values are computed, and stored, in float64
+    memory_gb: float | None = None,        # budget of the arrays, GiB; None for no limit
+    store=None,                            # `FeatureStore` that is read first and written last; None computes everything
     on_error: str = "raise",               # "skip" leaves a failing feature out and notes it in `failures`
+    time_limit: float | None = None,       # seconds that one function may take, in a process of its own; None for no limit
 ) -> FeatureSet:                           # its `normalised` values are rolling ones, its `normalisation` is "rolling_" and the window
     """Compute a feature set normalised by each asset's own last sessions.
 
-    Raises what `materialize` and `rolling_normalise` raise.
+    Raises `ParameterError` for a set beyond the memory budget, and what `materialize` and `rolling_normalise` raise.
     """
-    specs, fields, parts = parse_specs(specs), fields_of(bars, members), []
-    for k in range(0, len(specs), AT_ONCE):
-        part = materialize(specs[k:k + AT_ONCE], fields, None, None, "float64", on_error=on_error)
-        own = np.empty(part.raw.shape, dtype)
-        for i, name in enumerate(part.names): own[i] = rolling_normalise(part[name], window).where(fields["members"])
-        parts.append(replace(part, raw=part.raw.astype(dtype), normalised=own))
-    chained = {name: [x for part in parts for x in getattr(part, name)] for name in ("names", "metadata", "failures")}
-    return replace(parts[0], names=tuple(chained["names"]), metadata=chained["metadata"], failures=tuple(chained["failures"]), normalisation=f"rolling_{window}",
-                   raw=np.concatenate([part.raw for part in parts]), normalised=np.concatenate([part.normalised for part in parts]))
+    specs, fields = parse_specs(specs), fields_of(bars, members)
+    members = fields["members"]
+    shape = (len(specs), *members.shape)
+    at_once, names, metadata, failures = _at_once(shape, dtype, memory_gb), [], [], []
+    raw, own = np.empty(shape, dtype), np.empty(shape, dtype)
+    for k in range(0, len(specs), at_once):
+        part = materialize(specs[k:k + at_once], fields, None, None, "float64", store=store, on_error=on_error, time_limit=time_limit)
+        for i, name in enumerate(part.names, len(names)): raw[i], own[i] = part[name], rolling_normalise(part[name], window).where(members)
+        for all_of, here in ((names, part.names), (metadata, part.metadata), (failures, part.failures)): all_of += here
+    return FeatureSet(tuple(names), members.index, members.columns, raw[:len(names)], own[:len(names)], f"rolling_{window}", metadata, failures=tuple(failures))
+
+
+def _at_once(shape, dtype, memory_gb):
+    "How many features there is room for in float64 beside the result."
+    if memory_gb is None: return AT_ONCE
+    frame = 8 * shape[1] * shape[2]
+    result = 2 * shape[0] * np.dtype(dtype).itemsize * shape[1] * shape[2]
+    room = int((memory_gb * 2**30 - result - WORK_FRAMES * frame) // frame)
+    if room >= 1: return min(AT_ONCE, room)
+    need = (result + (WORK_FRAMES + 1) * frame) / 2**30
+    raise ParameterError(f"memory_gb: {shape[0]} features x {shape[1]} sessions x {shape[2]} assets, raw and normalised, need {need:.2f} GiB, more than the budget of "
+                         f"{memory_gb:g} GiB. Name fewer, or raise the budget.")
