@@ -102,10 +102,10 @@ def _values(d, e):
                 i = upper - 1
                 b, r = e[i], p + e[i]
                 if upper < last: e[upper] = s * r
-                before, c, s, was = c, p / r, b / r, g
-                g = c * (d[i] - shift) - s * was
+                top, was, before, c, s = p * (d[i] - shift) - b * g, g, c, p / r, b / r
+                g = top / r
+                p = top * top / (r * p) if p > 0 else before * b
                 d[upper] = was + (d[i] - g)
-                p = g * g * (r / p) if c != 0 else before * b
             e[first], d[first] = s * p, shift + g
 
 
@@ -190,8 +190,9 @@ def _standard(y, ok, least, z, length):
     for a in range(size):
         root = np.sqrt(squares[a])
         length[a] = root if n[a] >= least and 1e-12 < root < np.inf else 0.0
+        squares[a] = 1 / length[a]
     for s in range(len(y)):
-        for a in range(size): z[s, a] = z[s, a] / length[a] if length[a] > 0 else 0.0
+        for a in range(size): z[s, a] = z[s, a] * squares[a] if length[a] > 0 else 0.0
 
 
 @njit(**_jit)
@@ -205,19 +206,23 @@ def _loadings(z, n, u, loading):
 @njit(**_jit)
 def _apart(z, n, u, loading, length, out, t):
     "Where the own part stands at the end of the window: its last step and its sum, in their deviations. `z` becomes the sum."
-    squares, total, spread, last = np.zeros(z.shape[1]), np.zeros(z.shape[1]), np.zeros(z.shape[1]), np.zeros(z.shape[1])
+    squares, way, total, spread, last = np.zeros((5, z.shape[1]))
     for s in range(n):
         for f in range(len(u)):
             for a in range(z.shape[1]): z[s, a] -= u[f, s] * loading[f, a]
-        last[:] = z[s]
-        for a in range(z.shape[1]): squares[a] += z[s, a] * z[s, a]
-        for a in range(z.shape[1] if s else 0): z[s, a] += z[s - 1, a]
-        for a in range(z.shape[1]): total[a] += z[s, a]
+        if s == n - 1: last[:] = z[s]
+        for a in range(z.shape[1]):
+            squares[a] += z[s, a] * z[s, a]
+            way[a] += z[s, a]
+            total[a] += way[a]
+            z[s, a] = way[a]
+    for a in range(total.size): total[a] /= n
     for s in range(n):
-        for a in range(z.shape[1]): spread[a] += (z[s, a] - total[a] / n) ** 2
+        for a in range(z.shape[1]): spread[a] += (z[s, a] - total[a]) ** 2
     for a in range(length.size):
-        if length[a] > 0 and np.sqrt(squares[a] / n) > 1e-9: out[SHOCK, t, a] = last[a] / np.sqrt(squares[a] / n)
-        if length[a] > 0 and np.sqrt(spread[a] / n) > 1e-9: out[SCORE, t, a] = (z[n - 1, a] - total[a] / n) / np.sqrt(spread[a] / n)
+        step, run = np.sqrt(squares[a] / n), np.sqrt(spread[a] / n)
+        out[SHOCK, t, a] = last[a] / step if length[a] > 0 and step > 1e-9 else np.nan
+        out[SCORE, t, a] = (way[a] - total[a]) / run if length[a] > 0 and run > 1e-9 else np.nan
 
 
 @njit(**_jit)
