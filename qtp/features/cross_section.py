@@ -282,6 +282,13 @@ def rolling_normalise(
     return ((frame - rolling_mean(frame, window, window)) / spread.where(spread > 0)).mask(spread == 0, 0.0)
 
 # %% ../../nbs/features/09_cross_section.ipynb #2ef9df99
+@vectorize(cache=True)
+def _change(now, before): return now / before - 1
+
+
+def _back(close, window): return each(_change, close, close.shift(window))
+
+
 @feature(family="cross_section", lookback=lambda window: window + 1, scope="cross_section")
 def sector_relative(
     close,              # (sessions, assets) close, USD
@@ -294,7 +301,7 @@ def sector_relative(
 
     Source: Da, Liu and Schaumburg, A closer look at the short-term return reversal, Management Science 60 (2014).
     """
-    return cs_demean(close / close.shift(window) - 1, sector, members)
+    return cs_demean(_back(close, window), sector, members)
 
 
 @feature(family="cross_section", lookback=lambda window: window + 1, scope="cross_section")
@@ -309,7 +316,7 @@ def sector_momentum(
 
     Source: Moskowitz and Grinblatt, Do industries explain momentum?, Journal of Finance 54 (1999).
     """
-    back = close / close.shift(window) - 1
+    back = _back(close, window)
     return back - cs_demean(back, sector, members)
 
 
@@ -326,7 +333,7 @@ def neutral_momentum(
 
     Source: Grundy and Martin, Understanding the nature of the risks and the source of the rewards to momentum investing, Review of Financial Studies 14 (2001).
     """
-    return cs_neutralise(close.shift(skip) / close.shift(skip + window) - 1, [market_beta], members)
+    return cs_neutralise(_back(close, window).shift(skip), [market_beta], members)
 
 
 @feature(family="cross_section", lookback=lambda window: window + 1, scope="cross_section")
@@ -350,7 +357,7 @@ def momentum_rank(
     window=60,          # sessions
 ) -> pd.DataFrame:      # (sessions, assets) in [-0.5, 0.5]; NaN outside the members
     "Rank of the return among the members."
-    return cs_rank(close / close.shift(window) - 1, members)
+    return cs_rank(_back(close, window), members)
 
 
 @feature(family="cross_section", lookback=lambda window, history: window + history, scope="cross_section")
@@ -362,7 +369,7 @@ def rank_stability(
     history=20,         # ranks compared
 ) -> pd.DataFrame:      # (sessions, assets) 0: it always stood at the same place
     "Standard deviation of the asset's rank of return over the last sessions."
-    return rolling_std(cs_rank(close / close.shift(window) - 1, members), history)
+    return rolling_std(cs_rank(_back(close, window), members), history)
 
 
 @feature(family="cross_section", lookback=lambda window: window, scope="cross_section", minimum={"window": 3})

@@ -390,17 +390,25 @@ _PLACES = together()
 
 
 @njit(**_jit)
-def _since(x, out, window, least, sign):
-    "Bars since the largest (sign 1) or smallest (-1) value of the window, the latest of equals."
+def _fresh(x, out, window, least, sign):
+    "How short ago the largest (sign 1) or smallest (-1) value of the window stood, 100 for the row's own; the latest of equals."
+    rows = np.empty((4, x.shape[1]))
+    y, ok, best, ago = rows[0], rows[1], rows[2], rows[3]
     for a in range(x.shape[0]):
-        n, best, at = 0, -np.inf, 0
-        for t in range(x.shape[1]):
-            n += (x[a, t] == x[a, t]) - (t >= window and x[a, t - window] == x[a, t - window])
-            left = at <= t - window                    # the best has left the window: look for another
-            if left: best, at = -np.inf, t
-            for s in range(t - window + 1 if left else t, t + 1):
-                if sign * x[a, s] >= best: best, at = sign * x[a, s], s
-            out[a, t] = t - at if n >= least else np.nan
+        known_values(x[a], y, ok)
+        for t in range(y.size): y[t] = sign * y[t] if ok[t] > 0 else -np.inf
+        best[:], ago[:], n = -np.inf, 0.0, 0.0
+        for back in range(window - 1, -1, -1): _take_best(best[back:], ago[back:], y, float(back))
+        for t in range(y.size):
+            n += ok[t] - (ok[t - window] if t >= window else 0.0)
+            out[a, t] = 100 - 100 * ago[t] / (window - 1) if n >= least else np.nan
+
+
+@njit(**_jit)
+def _take_best(best, ago, y, back):
+    for t in range(best.size):
+        later = y[t] >= best[t]
+        best[t], ago[t] = y[t] if later else best[t], back if later else ago[t]
 
 
 @njit(**_jit)
@@ -503,7 +511,7 @@ def aroon_up(
 
     Source: Chande, A time price oscillator, Technical Analysis of Stocks and Commodities 13 (1995); TA-Lib AROON.
     """
-    return 100 - 100 * _over_windows(_since, high, window + 1, 1.0) / window
+    return _over_windows(_fresh, high, window + 1, 1.0)
 
 
 @feature(family="technical", lookback=lambda window: window + 1)
@@ -516,7 +524,7 @@ def aroon_down(
 
     Source: Chande, A time price oscillator, Technical Analysis of Stocks and Commodities 13 (1995); TA-Lib AROON.
     """
-    return 100 - 100 * _over_windows(_since, low, window + 1, -1.0) / window
+    return _over_windows(_fresh, low, window + 1, -1.0)
 
 
 @feature(family="technical", lookback=lambda window: window)
