@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from ..core.errors import AlignmentError, ParameterError
-from ..evaluation.ic import ic_by_horizon, ic_panel, row_corr
+from ..evaluation.ic import hac_mean, ic_by_horizon, ic_panel, row_corr
 from ..evaluation.quantiles import quantile_turnover
 from .cross_section import cs_rank
 from .engine import FeatureSet
@@ -131,7 +131,7 @@ def training_ic(
     returns: dict,                   # horizon -> (sessions, assets) return over it after the fill, decimal
     train_index: pd.DatetimeIndex,   # training sessions, increasing
     min_assets: int = 20,            # fewest assets in a session
-) -> pd.DataFrame:                   # ((feature, horizon), rank_ic icir t_hac p_hac t_newey_west ic ic_t_hac n)
+) -> pd.DataFrame:                   # ((feature, horizon), rank_ic icir t_hac p_hac t_newey_west ic ic_t_hac ic_t_newey_west n)
     """IC and rank IC of each feature by horizon, from returns known at the end of training.
 
     Raises `DataError` for sessions that are not in the set.
@@ -151,7 +151,7 @@ def rank_correlation(
         mean, square = total / n, square / n
         spread = np.sqrt((square - mean ** 2).clip(min=0))
         rho = (product / n - mean * mean.T) / (spread * spread.T)
-    return pd.DataFrame(np.where(n > 1, rho, np.nan).clip(-1, 1), list(fs.names), list(fs.names))
+    return pd.DataFrame(np.where(n > 1, rho, np.nan).clip(-1, 1), pd.Index(fs.names, name="feature"), list(fs.names))
 
 
 TOGETHER = 2**14   # cells of a feature that are multiplied at once; the memory this takes is that of so many values of each feature, a few times over
@@ -203,9 +203,9 @@ def _decide(name, rho, ic, kept, drop, report):
     if like.empty or like.max() <= report: return row
     twin = like.idxmax()
     row |= {"partner": twin, "rho": rho.loc[name, twin]}
-    better = f"IC {ic[twin]:+.4f} against {ic[name]:+.4f}" if np.isfinite(ic[[twin, name]]).all() else "which comes first"
-    if like.max() > drop: return {**row, "decision": "drop", "reason": f"|rho| {like.max():.2f} > {drop:g} with {twin}, {better}"}
-    return {**row, "reason": f"reported: |rho| {like.max():.2f} > {report:g} with {twin}"}
+    better = "which comes first" if np.isnan(ic[twin]) else f"IC {ic[twin]:+.4f} against " + ("none" if np.isnan(ic[name]) else f"{ic[name]:+.4f}")
+    if like.max() > drop: return {**row, "decision": "drop", "reason": f"|rho| {like.max():.3f} > {drop:g} with {twin}, {better}"}
+    return {**row, "reason": f"reported: |rho| {like.max():.3f} > {report:g} with {twin}"}
 
 # %% ../../nbs/features/11_selection.ipynb #4ad9cecf
 def clusters(
@@ -240,14 +240,20 @@ def _numbered(label, sizes):
 def common_ic(
     ics: pd.DataFrame,    # (sessions, features) information coefficients on training dates
     cluster: pd.Series,   # feature -> number of its cluster; 0 for none
-) -> pd.Series:           # feature -> mean IC; all of a cluster over the same sessions
-    "Mean IC of each feature, comparable within its cluster. A cluster without a common session is judged by plain means."
-    out = ics.mean()
+    horizon: int = 1,     # sessions that each return covers
+) -> pd.Series:           # feature -> mean IC, all of a cluster over the same sessions; NaN where too few sessions speak for an error of the mean
+    "Mean IC of each feature, comparable within its cluster. A cluster with too few sessions in common is judged by plain means."
+    told = _told(ics, horizon)
+    out = told.mean().reindex(ics.columns)
     for k in sorted(set(cluster) - {0}):
-        names = cluster.index[cluster == k]
-        common = ics[names].dropna()
-        if len(common): out[names] = common.mean()
+        common = told[[name for name in cluster.index[cluster == k] if name in told]].dropna()
+        if not _told(common, horizon).empty: out[common.columns] = common.mean()
     return out
+
+
+def _told(ics, horizon):
+    "The features with ICs in enough sessions for an error of their mean."
+    return ics.loc[:, [hac_mean(ics[name], horizon).dof > 0 for name in ics]]
 
 
 def select_features(
@@ -267,7 +273,7 @@ def select_features(
     train = fs.rows(train_index)
     known = settled(train_index, horizon)
     cluster = clusters(rank_correlation(train, train_index), report)
-    ic = common_ic(feature_ic(fs.rows(known), fwd_returns.reindex(known), min_assets), cluster) if len(known) else None
+    ic = common_ic(feature_ic(fs.rows(known), fwd_returns.reindex(known), min_assets), cluster, horizon) if len(known) else None
     table = redundancy(train, train_index, drop, report, ic)
     table["cluster"] = cluster
     chosen = fs.select(table.index[table["decision"] == "keep"])
@@ -293,7 +299,8 @@ def pruning_log(
     return pd.DataFrame(rows, columns=columns).assign(first=train_index[0], last=train_index[-1])
 
 # %% ../../nbs/features/11_selection.ipynb #2fa44064
-MOST = 60   # features that a figure can name
+MOST, NAMED = 60, 110   # features that the rows of a plot, and those of a heatmap, can name
+LEAST = 3               # members of a cluster that is named in their place
 
 
 def plot_correlation(
@@ -303,32 +310,37 @@ def plot_correlation(
 ):                                         # the Axes
     """Correlation heatmap, features that are alike side by side.
 
-    Of more than `MOST` features the size is shown, without the sign, and those without any correlation are left out.
+    Of more than `NAMED` features the size is shown, without the sign, those without any correlation are left out, and clusters are named instead.
     """
     import matplotlib.pyplot as plt
-    many = len(rho) > MOST
-    if many: rho = rho.loc[rho.notna().any(axis=1), rho.notna().any(axis=1)]
+    many = len(rho) > NAMED
+    if many: rho = rho.loc[rho.notna().any(axis=1), rho.notna().any(axis=1)].abs()
     order = _by_likeness(rho)
-    shown, n, side = rho.loc[order, order], len(rho), min(2.6 + .16 * len(rho), 11)
+    side, scale = min(2.6 + .16 * len(rho), 12), {"vmin": 0, "vmax": 1, "cmap": "Blues"} if many else {"vmin": -1, "vmax": 1, "cmap": "RdBu_r"}
     ax = plt.subplots(figsize=(side, side - .6), layout="constrained")[1] if ax is None else ax
-    image = ax.imshow(shown.abs(), vmin=0, vmax=1, cmap="Blues") if many else ax.imshow(shown, vmin=-1, vmax=1, cmap="RdBu_r")
-    dropped = set() if decisions is None else set(decisions.index[decisions["decision"] == "drop"])
-    if not many:
-        size = min(8, max(4, 420 / n))
-        ax.set_xticks(range(n), order, rotation=90, fontsize=size)
-        ax.set_yticks(range(n), [f"{name} (dropped)" if name in dropped else name for name in order], fontsize=size)
-    else: _name_clusters(ax, clusters(rho).loc[order], n)
+    image = ax.imshow(rho.loc[order, order], **scale)
+    if many: _name_clusters(ax, clusters(rho).loc[order], decisions)
+    else: _name_features(ax, order, set() if decisions is None else set(decisions.index[decisions["decision"] == "drop"]))
     ax.figure.colorbar(image, ax=ax, shrink=.7, label="size of the rank correlation" if many else "rank correlation")
     return ax
 
 
-def _name_clusters(ax, cluster, n):
-    "Tick the middle of each large cluster, and say how large it is."
-    sizes = cluster[cluster > 0].value_counts()
-    places = {k: float(np.median(np.flatnonzero(cluster == k))) for k in sizes.index[sizes >= max(3, n // 60)]}
-    ax.set_yticks(list(places.values()), [f"cluster {k}: {sizes[k]}" for k in places], fontsize=7)
+def _name_features(ax, order, dropped):
+    size = min(8, max(4.5, 540 / len(order)))
+    ax.set_xticks(range(len(order)), order, rotation=90, fontsize=size)
+    ax.set_yticks(range(len(order)), [f"{name} (dropped)" if name in dropped else name for name in order], fontsize=size)
+
+
+def _name_clusters(ax, cluster, decisions):
+    "Tick the middle of clusters with the name of the best and the number of the others; of two that lie too close, the larger."
+    best = (lambda names: names[0]) if decisions is None else (lambda names: decisions["ic"].abs().reindex(names).fillna(0).idxmax())
+    said = {}
+    for k in sorted(set(cluster) - {0}):                 # the largest first
+        at = np.flatnonzero(cluster == k)
+        if len(at) >= LEAST and all(abs(np.median(at) - y) > len(cluster) / MOST for y in said): said[np.median(at)] = f"{best(cluster.index[at])} and {len(at) - 1} more"
+    ax.set_yticks(list(said), list(said.values()), fontsize=7)
     ax.set_xticks([])
-    ax.set_xlabel(f"{n} features, those alike side by side")
+    ax.set_xlabel(f"{len(cluster)} features, those alike side by side; clusters from {LEAST} members on have the name of their best")
 
 
 def _by_likeness(rho):
@@ -346,8 +358,9 @@ def plot_stability(
 ):                            # the Figure
     "Rolling rank correlation of each feature against its target, and the turnover of its highest fifth."
     import matplotlib.pyplot as plt
-    kept = table[(table["decision"] == "keep") & table["steady_5"].notna()]
-    shown = kept.loc[kept["ic"].abs().sort_values(ascending=False, kind="stable").index[:MOST]].sort_values("steady_5")
+    kept = table[table["decision"] == "keep"]
+    shown = kept[kept["steady_5"].notna()]
+    shown = shown.loc[shown["ic"].abs().sort_values(ascending=False, kind="stable").index[:MOST]].sort_values("steady_5")
     fig, axes = plt.subplots(1, 2, figsize=(10, .16 * len(shown) + 1.8), layout="constrained", sharey=True)
     for w, colour in ((3, "#8ab4d6"), (5, "#33658a"), (10, "#1b2a41")): axes[0].plot(shown[f"steady_{w}"], range(len(shown)), "o", ms=4, color=colour, label=f"{w} sessions")
     axes[0].axvspan(*STEADY, color="#2a9d8f", alpha=.25, lw=0, label="target")
@@ -357,33 +370,45 @@ def plot_stability(
     axes[1].set(xlabel="one-way turnover of the highest fifth, one session")
     for ax in axes: ax.grid(axis="y", alpha=.25)
     fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False, fontsize=8, loc="outside lower center")
-    if len(shown) < len(kept): axes[0].set_title(f"{len(shown)} of {len(kept)} kept features, those of the largest training IC", fontsize=9, loc="left")
+    if len(shown) < len(kept): axes[0].set_title(f"{len(shown)} of {len(kept)} kept features" + ", those of the largest training IC" * (len(shown) == MOST), fontsize=9, loc="left")
     return fig
 
 
 def plot_map(
-    table: pd.DataFrame,   # from `select_features`
-    named: int = 10,       # features of the largest IC that are named, among those kept
+    table: pd.DataFrame,   # from `select_features`; with a column `family`, the best of each is named
+    named: int = 10,       # kept features of the largest IC that are named besides
     ax=None,               # Axes to draw on; None for a new one
 ):                         # the Axes
-    "Every feature by what following it would trade and by how well it ranked on training dates."
+    """Every feature by what following it would trade and by how well it ranked on training dates.
+
+    Those without an IC or without fifths are not there; a name for which there is no room is left out.
+    """
     import matplotlib.pyplot as plt
-    ax = plt.subplots(figsize=(9, 4.6), layout="constrained")[1] if ax is None else ax
-    for decision, colour, size in (("drop", "#c9c9c9", 16), ("keep", "#33658a", 26)):
-        here = table[(table["decision"] == decision) & table["ic"].notna()]
-        ax.scatter(here["turnover_1"], here["ic"].abs(), s=size, color=colour, label=f"{'kept' if decision == 'keep' else 'dropped'}: {len(here)}", linewidths=0)
-    reach = float(table["turnover_1"].max())
-    for name, x, y in _apart(here.assign(ic=here["ic"].abs()), named, reach): ax.annotate(name, (x, y), xytext=(-4 if x > .8 * reach else 4, 3), textcoords="offset points",
-                                                                                          fontsize=7, ha="right" if x > .8 * reach else "left")
-    ax.set(xlabel="one-way turnover of the highest fifth, one session", ylabel="size of the mean rank IC, training dates", xlim=(0, 1.05 * reach or 1), ylim=(0, None))
-    ax.legend(frameon=False, fontsize=8)
+    ax = plt.subplots(figsize=(9, 5.2), layout="constrained")[1] if ax is None else ax
+    points = table.assign(ic=table["ic"].abs()).dropna(subset=["ic", "turnover_1"]).sort_values("ic", ascending=False, kind="stable")
+    kept, all_kept = (t[t["decision"] == "keep"] for t in (points, table))
+    for here, of, said, colour, size in ((points.drop(kept.index), len(table) - len(all_kept), "dropped", "#c9c9c9", 16), (kept, len(all_kept), "kept", "#33658a", 26)):
+        ax.scatter(here["turnover_1"], here["ic"], s=size, color=colour, label=f"{said}: {len(here)} of {of}", linewidths=0)
+    across, high = points[["turnover_1", "ic"]].max().fillna(1)
+    ax.set(xlabel="one-way turnover of the highest fifth, one session", ylabel="size of the mean rank IC, training dates", xlim=(0, 1.05 * across), ylim=(0, 1.08 * high))
+    ax.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    best = kept.groupby("family", sort=False).head(1) if "family" in table else kept[:0]
+    _name_points(ax, pd.concat([kept[:named], best])[lambda t: ~t.index.duplicated()], points)
     return ax
 
 
-def _apart(points, named, reach):
-    "The best points whose names do not lie on each other."
-    out = []
-    for name, row in points.dropna(subset=["turnover_1"]).sort_values("ic", ascending=False, kind="stable").iterrows():
-        free = all(abs(row["turnover_1"] - x) > .2 * reach or abs(row["ic"] - y) > .03 * points["ic"].max() for _, x, y in out)
-        if free and len(out) < named: out.append((name, row["turnover_1"], row["ic"]))
-    return out
+PLACES = ((5, 4, "left"), (5, -9, "left"), (-5, 4, "right"), (-5, -9, "right"), (0, 8, "center"), (0, -14, "center"))   # of a name about its point, in typographical points
+
+
+def _name_points(ax, wanted, points):
+    "Each name in the first place inside the axes where it meets neither another name nor a point."
+    ax.figure.draw_without_rendering()
+    frame, dots, taken = ax.get_window_extent(), ax.transData.transform(points[["turnover_1", "ic"]].to_numpy()), []
+    for name, row in wanted.iterrows():
+        for dx, dy, side in PLACES:
+            text = ax.annotate(name, (row["turnover_1"], row["ic"]), xytext=(dx, dy), textcoords="offset points", fontsize=7, ha=side)
+            box = text.get_window_extent().padded(3)
+            if frame.count_contains(box.corners()) == 4 and not box.count_contains(dots) and not any(box.overlaps(t) for t in taken): break
+            text.remove()
+        else: continue
+        taken.append(box)
