@@ -170,14 +170,18 @@ def _rank(
 
 
 def _by_session(kernel, *frames):
-    "A kernel that fills some columns of an array, which looks across assets only: block by block on every core that numba may use."
+    "A kernel that fills some columns of an array, which looks across assets only: block after block on every core that numba may use."
     arrays = [_columns(f) for f in frames]
     out = np.empty(arrays[0].shape)
-    def fill(first): kernel(out, first, min(first + BLOCK, out.shape[1]), *arrays)
-    starts = range(0, out.shape[1], BLOCK)
-    if out.size < ALONE: list(map(fill, starts))
-    else:
-        with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as pool: list(pool.map(fill, starts))
+    threads = numba.config.NUMBA_NUM_THREADS if out.size >= ALONE else 1
+
+    def share(k):
+        for first in range(k * BLOCK, out.shape[1], threads * BLOCK): kernel(out, first, min(first + BLOCK, out.shape[1]), *arrays)
+
+    with ThreadPoolExecutor(threads) as pool:
+        others = [pool.submit(share, k) for k in range(1, threads)]
+        share(0)
+        for other in others: other.result()
     return _framed(out.T, frames[0])
 
 
