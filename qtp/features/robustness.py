@@ -13,12 +13,15 @@ from ..core.errors import DataError
 from ..evaluation.ic import rank_ic
 from .engine import materialize
 from .registry import parse_specs
+from .session import SESSION
 
 # %% ../../nbs/features/11a_robustness.ipynb #34850862
 NOISE = JUMP = 0.10       # relative size of the price noise, and of the jumps
 YOUNG = 99                # sessions that a young asset has: fewer than a hundred
 JUMP_EVERY = 100          # sessions between two jumps of an asset, on average
 PRICES = ("open", "high", "low", "close", "tr_close", "raw_open", "raw_high", "raw_low", "raw_close")
+COUNTS = ("session_bars", "session_volume", "session_turnover")          # what noise in prices leaves alone
+RANGES = {name: [float(x) for x in s.unit[4:-1].split(", ")] for name, s in SESSION.items() if s.unit.startswith("in [")}
 
 
 def stress_worlds(
@@ -36,20 +39,21 @@ def stress_worlds(
     hit = rng.random((n, len(assets))) < 1 / JUMP_EVERY
     level = np.where(hit, np.where(rng.random(hit.shape) < .5, 1 + JUMP, 1 - JUMP), 1.0).cumprod(axis=0)
     row, asset = np.arange(n)[:, None], np.arange(len(assets))[None, :]
-    return {"noise": _scaled(bars, noise, "session_"), "young": _without(bars, (row < n - YOUNG) & (asset % 2 == 0)),
+    return {"noise": _scaled(bars, noise, [name for name in SESSION if name not in COUNTS]), "young": _without(bars, (row < n - YOUNG) & (asset % 2 == 0)),
             "jumps": _scaled(bars, level), "delisted": _without(bars, (row > n // 2) & (asset % 3 == 0))}
 
 
 def _scaled(bars, factor, also=()):
-    moved = lambda name: name in PRICES or name.startswith(also)
-    return pd.concat({name: bars[name] * factor if moved(name) else bars[name] for name in bars.columns.get_level_values(0).unique()}, axis=1, names=bars.columns.names)
+    moved = lambda name: (bars[name] * factor).clip(*RANGES.get(name, (None, None))) if name in PRICES or name in also else bars[name]
+    return pd.concat({name: moved(name) for name in bars.columns.get_level_values(0).unique()}, axis=1, names=bars.columns.names)
 
 
 def _without(bars, gone):
     return pd.concat({name: bars[name].mask(gone) for name in bars.columns.get_level_values(0).unique()}, axis=1, names=bars.columns.names)
 
 # %% ../../nbs/features/11a_robustness.ipynb #da253f2b
-STRETCH = 1e3    # largest value in a damaged market over the largest in the clean one
+STRETCH = 10     # what a feature may grow by beyond the square of what the largest move of a close grew by
+LINGER = 60      # sessions after an asset's last bar in which a feature without a lookback may speak of it
 
 
 def robustness(
@@ -68,9 +72,9 @@ def robustness(
     clean, rows = _raw(specs, bars, members), {}
     for world, damaged in worlds.items():
         values = _raw(specs, damaged, members & damaged["close"].notna())
-        failed = dict(values.failures)
+        failed, bound = dict(values.failures), STRETCH * max(1.0, _largest_move(damaged) / _largest_move(bars)) ** 2
         for s in specs:
-            rows[s.label, world] = _unknown(failed[s.label]) if s.label in failed else _held(s, clean, values, damaged["close"], min_assets)
+            rows[s.label, world] = _unknown(failed[s.label]) if s.label in failed else _held(s, clean, values, damaged["close"], bound, min_assets)
     order = [(s.label, world) for s in specs for world in worlds]
     return pd.DataFrame.from_dict(rows, orient="index").reindex(pd.MultiIndex.from_tuples(order, names=["feature", "world"]))
 
@@ -83,14 +87,20 @@ def _unknown(message):
     return {"known": 0.0, "stretch": np.nan, "late": 0, "agreement": np.nan, "holds": False, "found": message}
 
 
-def _held(s, clean, values, close, min_assets):
+def _largest_move(bars):
+    return _largest(np.log(bars["close"]).diff())
+
+
+def _held(s, clean, values, close, bound, min_assets):
     x, before = values[s.label], clean[s.label] if s.label in clean.names else values[s.label] * np.nan
     largest = _largest(before)
     stretch = _largest(x) / largest if largest > 0 else np.nan
-    late = 0 if s.lookback is None or _market_wide(x) else int((x.notna() & _gone(close, s.lookback + s.lag)).to_numpy().sum())
+    memory = (LINGER if s.lookback is None else s.lookback) + s.lag
+    late = 0 if _market_wide(x) else int((x.notna() & _gone(close, memory)).to_numpy().sum())
     agreement = rank_ic(x, before, min_assets).mean()
-    found = [text for bad, text in ((not before.notna().any(axis=None), "says nothing about the clean market"), (stretch > STRETCH, f"{stretch:.3g} times the clean size"),
-                                    (late, f"{late} values more than {s.lookback} sessions after the last bar")) if bad]
+    wrong = {"says nothing about the clean market": not before.notna().any(axis=None), f"{stretch:.3g} times the clean size, expected up to {bound:.3g}": stretch > bound,
+             f"{late} values more than {memory} sessions after the last bar": late > 0}
+    found = [text for text, here in wrong.items() if here]
     return {"known": float(x.notna().to_numpy().mean()), "stretch": stretch, "late": late, "agreement": agreement,
             "holds": not found, "found": "; ".join(found)}
 
