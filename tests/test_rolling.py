@@ -13,7 +13,7 @@ from scipy import stats
 
 from qtp.core.errors import AlignmentError, ParameterError
 from qtp.features import rolling as r
-from qtp.features.windows import ALONE
+from qtp.features.windows import ALONE, FLAT
 
 settings.register_profile("rolling", deadline=None, derandomize=True, database=None, max_examples=40)
 QUICK = settings.get_profile("rolling")
@@ -23,7 +23,6 @@ ONE = {"sum": r.rolling_sum, "mean": r.rolling_mean, "product": r.rolling_produc
        "quantile": lambda f, w, m=None: r.rolling_quantile(f, w, .3, m), "slope": r.rolling_slope, "r2": r.rolling_r2, "residual": r.rolling_residual, "decay": r.decay_linear}
 TWO = {"corr": r.rolling_corr, "cov": r.rolling_cov, "beta": r.rolling_beta}
 EWM = {"ewm_mean": r.ewm_mean, "ewm_std": r.ewm_std}
-FLAT = 1e-13
 
 
 def exact(values): return [Fraction(float(v)) for v in values]
