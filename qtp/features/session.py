@@ -159,7 +159,10 @@ _NAMES = tuple(SESSION)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _trade(c, v, d, r, n, out):
-    "Volume, dollar volume, VWAP (Berkowitz et al. 1988), Amihud (2002) over bars."
+    """Volume sum V_i, dollars sum d_i, VWAP = sum d_i / sum V_i, its gap ln C / VWAP, illiquidity of bars 1e6 mean |r_i| / d_i.
+
+    Source: Berkowitz, Logue and Noser (1988) for VWAP; Amihud (2002), eq. 1, with bars for days.
+    """
     shares = dollars = total = 0.0
     traded = 0
     for i in range(n):
@@ -176,7 +179,11 @@ def _trade(c, v, d, r, n, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _variation(r, n, out):
-    "Powers of returns: Andersen et al. (2003), Barndorff-Nielsen and Shephard (2004), Huang and Tauchen (2005), Amaya et al. (2015), Roll (1984)."
+    """RV = sum r_i^2, BV = pi/2 n/(n-1) sum |r_i| |r_(i-1)|, jumps max(0, 1 - BV/RV), skewness sqrt(n) sum r_i^3 / RV^1.5, kurtosis n sum r_i^4 / RV^2,
+    rises sum over r_i > 0 of r_i^2 / RV.
+
+    Source: Andersen et al. (2003), Barndorff-Nielsen and Shephard (2004), Huang and Tauchen (2005), Amaya et al. (2015), Barndorff-Nielsen, Kinnebrock and Shephard (2010).
+    """
     rv = m3 = m4 = bv = up = ahead = 0.0
     for i in range(n):
         s = r[i] * r[i]
@@ -196,6 +203,10 @@ def _variation(r, n, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _roll(r, n, ahead):
+    """2 sqrt(-cov(r_i, r_(i-1))); `ahead` is the mean of the later returns.
+
+    Source: Roll (1984), eq. 4; 0 for a positive covariance.
+    """
     behind = ahead + (r[0] - r[n - 1]) / (n - 1)
     cov = 0.0
     for i in range(1, n): cov += (r[i] - ahead) * (r[i - 1] - behind)
@@ -204,7 +215,10 @@ def _roll(r, n, ahead):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _range(o, h, l, c, n, out):
-    "Parkinson (1980), Garman and Klass (1980), Rogers and Satchell (1991) from the session's open, high, low and close."
+    """ln H/L, (ln H/L)^2 / (4 ln 2), (ln H/L)^2 / 2 - (2 ln 2 - 1) (ln C/O)^2, ln H/C ln H/O + ln L/C ln L/O.
+
+    Source: Parkinson (1980), Garman and Klass (1980), the practical estimator, Rogers and Satchell (1991).
+    """
     high, low = h[0], l[0]
     for i in range(1, n): high, low = max(high, h[i]), min(low, l[i])
     hl, co = _log_ratio(high, low), _log_ratio(c[n - 1], o[0])
@@ -214,7 +228,10 @@ def _range(o, h, l, c, n, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bars(o, h, l, c, n, gap, up, down, body, out):
-    "Yang and Zhang (2000) with bars for days, and the realised range of Christensen and Podolskij (2007)."
+    """m (V_o + k V_c + (1-k) V_rs) of the m = n-1 bars after the first with k = .34 / (1.34 + (m+1)/(m-1)), and the realised range sum (ln H_i/L_i)^2 / (4 ln 2).
+
+    Source: Yang and Zhang (2000) with bars for days; Christensen and Podolskij (2007).
+    """
     _log_ratios(h, o, n, up)
     _log_ratios(l, o, n, down)
     _log_ratios(c, o, n, body)
@@ -235,7 +252,10 @@ def _bars(o, h, l, c, n, gap, up, down, body, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _impact(before, c, v, d, r, n, q, p, out):
-    "Kyle's lambda (1985) and the imbalance of bulk volume classification (Easley, Lopez de Prado and O'Hara 2012)."
+    """1e6 cov(r_i, q_i) / var(q_i) with q_i = sign(r_i) d_i, and the imbalance that `_bulk` tells over the session's volume.
+
+    Source: Kyle (1985), direction by the sign of the return; Easley, Lopez de Prado and O'Hara (2012).
+    """
     if n < 3: return
     for i in range(n):
         q[i] = (d[i] if r[i] > 0 else 0.0) - (d[i] if r[i] < 0 else 0.0)
@@ -251,7 +271,10 @@ def _impact(before, c, v, d, r, n, q, p, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bulk(p, v, s, n, part):
-    "Shares bought less shares sold; `part` is room to work in."
+    """Shares bought less shares sold, sum V_i (2 Phi(p_i / s) - 1) of price changes p_i with standard deviation s; `part` is room to work in.
+
+    Source: Easley, Lopez de Prado and O'Hara (2012), bulk volume classification.
+    """
     for i in range(n): part[i] = v[i] * _two_sided(p[i] / s)
     net = 0.0
     for i in range(n): net += part[i]
@@ -260,7 +283,10 @@ def _bulk(p, v, s, n, part):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _trend(at, r, n, out):
-    "Least-squares line through the log price; `at` is the share of the session gone by."
+    """Slope sum dx dy / sum dx^2 and R2 = (sum dx dy)^2 / (sum dx^2 sum dy^2) of y_i = ln C_i/O on x_i = `at`, the share of the session gone by.
+
+    Source: least squares, in every textbook.
+    """
     if n < 3: return
     mx = my = y = 0.0
     for i in range(n):
@@ -277,7 +303,11 @@ def _trend(at, r, n, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _clock(o, c, d, at, n, begin, end, out):
-    "Shares of the first and the last bar, returns of the first and last half hour (Gao et al. 2018); `at` are bar ends in microseconds."
+    """d_1 / sum d_i and d_n / sum d_i at the open and the close, C/O - 1, and the same to the end of the first half hour and from the start of the last; `at` are bar ends,
+    in microseconds.
+
+    Source: Gao, Han, Li and Zhou (2018) for the half hours.
+    """
     dollars = first = last = np.nan
     total = 0.0
     for i in range(n):
@@ -384,7 +414,10 @@ def _one(bars, work, at, n, told, begin, end, want, out, basics):
 # %% ../../nbs/features/02b_session.ipynb #69660d76
 @njit(cache=True, nogil=True, error_model="numpy")
 def _chain(basics, there, ratio, cash, shares, position, carried, out):
-    "Statistics of one asset that need the session before; `carried` (close, high, low, position) is where the last frame ended."
+    """O/P - 1, 1e6 |C/P - 1| / sum d_i, sum V_i / shares outstanding, and the spread of two sessions; `carried` (close, high, low, position) is where the last frame ended.
+
+    Source: Lou, Polk and Skouras (2019), Amihud (2002), eq. 1, Datar, Naik and Radcliffe (1998), Corwin and Schultz (2012).
+    """
     for s in range(len(position)):
         close = carried[0] / ratio[s] - cash[s]
         if ratio[s] != 1 or cash[s] != 0: carried[0], carried[1], carried[2] = close, carried[1] * (close / carried[0]), carried[2] * (close / carried[0])
@@ -400,7 +433,10 @@ def _chain(basics, there, ratio, cash, shares, position, carried, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _corwin_schultz(high, low, carried):
-    "Corwin and Schultz (2012), eq. 14 and 18."
+    """2 (e^a - 1) / (1 + e^a) with a = (sqrt(2 b) - sqrt(b)) / k - sqrt(g / k), k = 3 - 2 sqrt(2), b the sum of both sessions' squared ln H/L, g that of their common range.
+
+    Source: Corwin and Schultz (2012), eq. 14 and 18, with the overnight adjustment; negative values are 0.
+    """
     move = max(0.0, low - carried[0]) + min(0.0, high - carried[0])      # what the price moved overnight
     high, low = high - move, low - move
     two, one, before = _log_ratio(max(high, carried[1]), min(low, carried[2])), _log_ratio(high, low), _log_ratio(carried[1], carried[2])
