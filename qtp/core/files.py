@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 # %% ../../nbs/core/02_files.ipynb #65e7193d
 def write_bytes(
@@ -80,9 +81,9 @@ def write_frame(
     path: Path | str,     # ends in .parquet or .csv
     frame: pd.DataFrame,  # any frame; column names become text
 ) -> Path:                # the path written
-    "Replace a Parquet or CSV file atomically."
+    "Replace a Parquet or CSV file atomically. Row numbers without a name are no column of a CSV."
     path = Path(path)
-    if path.suffix == ".csv": return write_text(path, frame.to_csv())
+    if path.suffix == ".csv": return write_text(path, frame.to_csv(index=frame.index.name is not None or not is_integer_dtype(frame.index)))
     out = frame.copy(deep=False)
     out.columns = [c if isinstance(c, str) else str(c) for c in out.columns]
     return write_bytes(path, out.to_parquet(compression="zstd"))
