@@ -52,10 +52,10 @@ def _filled(to, value):
 
 
 @njit(**_jit)
-def _complete(ok):
+def _all_are(values, v):
     n = 0
-    for i in range(ok.size): n += ok[i] > 0.0
-    return n == ok.size
+    for i in range(values.size): n += values[i] == v
+    return n == values.size
 
 
 @njit(**_jit)
@@ -65,7 +65,7 @@ def _held(ok, window, held):
     for t in range(0, ok.size, STRETCH):
         here = ok[t:t + STRETCH]
         end = t + here.size
-        if not _complete(here): full = end + window
+        if not _all_are(here, 1.0): full = end + window
         if t >= full:
             n = float(window)
             _filled(held[t:end], n)
@@ -80,7 +80,7 @@ def _latest(y, ok, p):
     "The latest value at each row; 0 before the first."
     _copied(p, y)
     for t in range(0, ok.size, STRETCH):
-        if _complete(ok[t:t + STRETCH]): continue
+        if _all_are(ok[t:t + STRETCH], 1.0): continue
         last = p[t - 1] if t > 0 else 0.0
         for i in range(t, min(t + STRETCH, ok.size)):
             last = y[i] if ok[i] > 0.0 else last
@@ -137,8 +137,23 @@ def _sweep(level, older, total, window, decay, product):
 
 
 @njit(**_jit)
-def _sweep_linear(level, tilted, older, total, out, window):
-    "Sum weighted window, window - 1, ..., 1 from the latest row on; `level` and `tilted` hold the rows."
+def _doubled_linear(new, new_tilted, old, tilted, size):
+    shift = min(size, old.size)
+    late, late_tilted, into, into_tilted = old[shift:], tilted[shift:], new[shift:], new_tilted[shift:]
+    for i in range(shift): new[i], new_tilted[i] = old[i], tilted[i] + size * old[i]
+    for i in range(into.size): into[i], into_tilted[i] = late[i] + old[i], late_tilted[i] + size * late[i] + tilted[i]
+
+
+@njit(**_jit)
+def _add_linear(total, out, older, older_tilted, size):
+    for i in range(total.size):
+        out[i] = out[i] + size * total[i] + older_tilted[i]
+        total[i] += older[i]
+
+
+@njit(**_jit)
+def _sweep_linear(level, tilted, older, older_tilted, total, out, window):
+    "Sum weighted window, window - 1, ..., 1 from the latest row on; `level` and `tilted` hold the rows, and they and the older are used up."
     n, covered, size = level.size, 0, 1
     while covered < window:
         if window & size:
@@ -147,17 +162,12 @@ def _sweep_linear(level, tilted, older, total, out, window):
                 _copied(total, level)
                 _copied(out, tilted)
             else:
-                _add(out, total, float(size))
-                _add(out[n - rest:], tilted[:rest], 1.0)
-                _add(total[n - rest:], level[:rest], 1.0)
+                _add(out[:n - rest], total[:n - rest], float(size))
+                _add_linear(total[n - rest:], out[n - rest:], level[:rest], tilted[:rest], float(size))
             covered += size
-        rest = max(n - size, 0)
         if covered < window:
-            _copied(older, tilted)
-            _add(tilted, level, float(size))
-            _add(tilted[n - rest:], older[:rest], 1.0)
-            _copied(older, level)
-            _add(level[n - rest:], older[:rest], 1.0)
+            _doubled_linear(older, older_tilted, level, tilted, size)
+            level, tilted, older, older_tilted = older, older_tilted, level, tilted
         size *= 2
 
 
@@ -165,9 +175,15 @@ def _sweep_linear(level, tilted, older, total, out, window):
 def _linear_weights(ok, held, window, weights):
     "Sum of the weights of the values there are; whole numbers, so that they may run."
     total = before = 0.0
-    for t in range(ok.size):
-        total += window * ok[t] - before
-        weights[t], before = total, held[t]
+    for t in range(0, ok.size, STRETCH):
+        end = min(t + STRETCH, ok.size)
+        if _all_are(held[t:end], window):
+            total, before = window * (window + 1) / 2.0, float(window)
+            _filled(weights[t:end], total)
+        else:
+            for i in range(t, end):
+                total += window * ok[i] - before
+                weights[i], before = total, held[i]
 
 
 @njit(**_jit)
@@ -184,8 +200,8 @@ def _where(out, values, held, least):
 def sums(x, out, window, least, kind, decay):
     "Sums, means, weighted means, counts and products of trailing windows, one row of `x` (assets, sessions) after another, into `out`."
     n = x.shape[1]
-    rows = np.empty((8, n))
-    y, ok, held, older, total, weights, tilted, here = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+    rows = np.empty((9, n))
+    y, ok, held, older, total, weights, tilted, older_tilted, here = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7], rows[8]
     for a in range(x.shape[0]):
         infinite = _load(x[a], y, ok)
         _held(ok, window, held)
@@ -194,7 +210,7 @@ def sums(x, out, window, least, kind, decay):
         if kind == PRODUCT: y[:] = np.where(ok > 0, y, 1.0)
         if kind == DECAY:
             _copied(tilted, y)
-            _sweep_linear(y, tilted, older, weights, total, window)
+            _sweep_linear(y, tilted, older, older_tilted, weights, total, window)
             _linear_weights(ok, held, window, weights)
         else: _sweep(y, older, total, window, decay, kind == PRODUCT)
         if kind == EWM: _sweep(ok, older, weights, window, decay, False)
@@ -454,8 +470,8 @@ def _finish_pairs(out, n, x, xx, y, yy, xy, px, py, least, kind):
 @njit(**_jit)
 def _add_row(data, last, to, m):
     for i in range(m):
-        there = data[i + 2 * WIDE]
-        x, y = (data[i] - last[i + 4 * WIDE]) * there, (data[i + WIDE] - last[i + 5 * WIDE]) * there
+        there = data[i + 2 * WIDE]   # qtp: allow QTP105 because it is the same row of another column
+        x, y = (data[i] - last[i + 4 * WIDE]) * there, (data[i + WIDE] - last[i + 5 * WIDE]) * there   # qtp: allow QTP105 because they are the same row of other columns
         to[i] += x
         to[i + WIDE] += x * x
         to[i + 2 * WIDE] += y
@@ -466,9 +482,9 @@ def _add_row(data, last, to, m):
 @njit(**_jit)
 def _add_four(data, last, to, m):
     for i in range(m):
-        px, py = last[i + 4 * WIDE], last[i + 5 * WIDE]
-        j, k, l, o = data[i + 2 * WIDE], data[i + 2 * WIDE + 1], data[i + 2 * WIDE + 2], data[i + 2 * WIDE + 3]
-        a, b, c, d = (data[i] - px) * j, (data[i + 1] - px) * k, (data[i + 2] - px) * l, (data[i + 3] - px) * o
+        px, py = last[i + 4 * WIDE], last[i + 5 * WIDE]   # qtp: allow QTP105 because they are the same row of other columns
+        j, k, l, o = data[i + 2 * WIDE], data[i + 2 * WIDE + 1], data[i + 2 * WIDE + 2], data[i + 2 * WIDE + 3]   # qtp: allow QTP105 because a window begins with its oldest row
+        a, b, c, d = (data[i] - px) * j, (data[i + 1] - px) * k, (data[i + 2] - px) * l, (data[i + 3] - px) * o   # qtp: allow QTP105 because a window begins with its oldest row
         e, f, g, h = (data[i + WIDE] - py) * j, (data[i + WIDE + 1] - py) * k, (data[i + WIDE + 2] - py) * l, (data[i + WIDE + 3] - py) * o
         to[i] += (a + b) + (c + d)
         to[i + WIDE] += (a * a + b * b) + (c * c + d * d)
