@@ -1,13 +1,18 @@
 """Selection looks at training dates only: whatever the world does afterwards, the same features stay for the same reasons."""
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from qtp.evaluation.ic import ic_panel, rank_ic
 from qtp.causality.certify import check_certificate
-from qtp.core.errors import FeatureError, ParameterError
+from qtp.core.errors import FeatureError, LakeError, LookAheadError, ParameterError
+from qtp.core.files import read_json
+from qtp.core.lake import Lake
+from qtp.features import engine
 from qtp.features.engine import FeatureSet, default_features, materialize
-from qtp.features.registry import parse_specs
+from qtp.features.registry import REGISTRY, feature, parse_specs
 from qtp.features.selection import block_stability, clusters, common_ic, feature_ic, pruning_log, rank_correlation, rolling_stability, select_features, settled, training_ic
 from qtp.features.sets import SETS, named_set, wanted_features
 from qtp.labels.forward_return import forward_return
@@ -100,8 +105,9 @@ def test_every_set_can_be_computed(name):
 
 
 def run_phase(**given):
-    defaults = dict(run_dir="", features=[], families=[], feature_set="auto", modules=[], on_error="raise", normalise="rank", rolling_window=5, train_fraction=.25, ic_horizon=5,
-                    horizons=[1, 5], regime_window=60, stress_sessions=0, stress_assets=20, min_assets=5, n_samples=100, budget="quick", waive="", seed=1)
+    defaults = dict(run_dir="", features=[], families=[], feature_set="auto", modules=[], on_error="raise", time_limit=0.0, normalise="rank", rolling_window=5,
+                    train_fraction=.25, ic_horizon=5, horizons=[1, 5], regime_window=60, stress_sessions=0, stress_assets=20, min_assets=5, n_samples=100, budget="quick",
+                    waive="", seed=1)
     return phase_4.run(**defaults | given)
 
 
@@ -138,7 +144,6 @@ def test_sets_families_and_names_add_up():
 
 
 def test_the_road_reads_five_minute_bars_where_there_are_any(tmp_path):
-    from qtp.core.files import read_json
     from qtp.workbench.runner import run_road
     data = {"n_assets": 8, "start": "2022-03-01", "end": "2022-12-30"}
     asked = {"families": ["intraday"], "features": ["vpin"], "budget": "quick", "n_samples": 100, "stress_sessions": 0, "train_fraction": .5}
@@ -160,3 +165,98 @@ def test_without_five_minute_bars_a_set_says_what_it_lacks_and_a_name_is_refused
     assert (log.loc["jump_share_20", ["event", "reason"]] == ["left out", "needs five-minute bars, and the lake has none"]).all()
     with pytest.raises(FeatureError, match="needs `session_bulk_imbalance`"): run_phase(features=["vpin"])
     with pytest.raises(ParameterError, match="feed nothing of 'intraday'"): run_phase(families=["intraday"])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    "Features that each `Evaluation` was asked for since the phase began to compute its set; the set comes first."
+    found, evaluation, computed = [], engine.Evaluation, phase_4._computed
+    monkeypatch.setattr(engine, "Evaluation", lambda wanted, *more: (found.append([s.label for s, _ in wanted]), evaluation(wanted, *more))[1])
+    monkeypatch.setattr(phase_4, "_computed", lambda *what: (found.clear(), computed(*what))[1])
+    return found
+
+
+def left(phase):
+    "What a phase leaves behind, but for how long the audit took and for what was computed or read."
+    stored = read_json(phase.commit())
+    return stored["metrics"], stored["verdicts"], {k: v for k, v in stored["artifacts"].items() if "audit_coverage" not in k}
+
+
+@pytest.mark.parametrize("normalise", ["rank", "rolling"])
+def test_a_second_run_reads_the_lake_and_finds_the_same(asked, normalise):
+    items = ["rsi", "sector_relative", {"hurst": {"window": 120}}, "log_return"]
+    first = run_phase(features=items, normalise=normalise)
+    before = left(first)
+    assert asked[0] == ["rsi_14", "sector_relative_20", "hurst_120", "log_return"]
+    again = run_phase(run_dir=first.run_dir, features=items, normalise=normalise)      # into the same lake
+    assert asked[0] == [] and left(again) == before
+    told = read_json(again.path("reuse.json"))
+    assert told["counts"]["read from the lake"] == {"features": 4, "sessions computed": 0} and " MB" in told["said"]
+    more = run_phase(run_dir=first.run_dir, features=[*items, "volume_shock"], normalise=normalise)
+    assert asked[0] == ["volume_shock_20"] and read_json(more.path("reuse.json"))["counts"]["computed"]["features"] == 1
+
+
+def test_the_audit_reads_nothing_that_is_stored(monkeypatch):
+    first, real = run_phase(features=["rsi", "log_return"]), phase_4.FeatureStore.fill
+    def wrong(self, values, *more):
+        real(self, values, *more)
+        for arrays in values.values(): arrays["log_return"][:] *= 2
+    monkeypatch.setattr(phase_4.FeatureStore, "fill", wrong)
+    with pytest.raises(LookAheadError, match="log_return"): run_phase(run_dir=first.run_dir, features=["rsi", "log_return"])
+
+
+def test_a_lake_that_takes_or_gives_nothing_costs_no_result(monkeypatch):
+    first, write = run_phase(features=["rsi", "log_return"]), Lake.append
+    before = left(first)
+    def full(self, table, *more, **options):
+        if table.startswith("features_"): raise LakeError(f"{table}: cannot be written (no space left). Make room on the disk, then ask again.")
+        return write(self, table, *more, **options)
+    with monkeypatch.context() as m:
+        m.setattr(Lake, "append", full)
+        phase = run_phase(run_dir=first.run_dir, features=["rsi", "log_return", "mom"])
+        assert len(phase.load("features", "redundancy")) == 3
+        note = next(n for n in phase._notes if "no space left" in n)
+        assert note.startswith("3 features: 2 read from the lake, 1 computed.") and "Nothing of this run is lost" in note
+    for file in (first.run_dir/"scratch"/"lake").rglob("features_*/*/*.parquet"): file.write_bytes(b"")
+    again = run_phase(run_dir=first.run_dir, features=["rsi", "log_return"])
+    told = read_json(again.path("reuse.json"))
+    assert left(again) == before and told["counts"]["computed"]["features"] == 2 and "cannot be read" in told["said"]
+
+
+def test_tables_are_shared_by_those_who_ask_for_the_same_window(tmp_path):
+    @feature(family="example", lookback=20)
+    def example_of_a_user(close): return close.rolling(20).std()
+    items, notes = parse_specs(["rsi", "example_of_a_user"]), []
+    def computed(bars, **changed):
+        data = dict(provider="sample", dataset="tests", start="", end="", assets=[], dividends="vendor") | changed
+        phase = SimpleNamespace(parameters=dict(normalise="rank", on_error="raise", time_limit=0.0), upstream=lambda name: SimpleNamespace(parameters=data),
+                                path=lambda name: tmp_path/name, settings=SimpleNamespace(lake_url=str(tmp_path), memory_gb=4.0), note=notes.append)
+        full = phase_4._computed(phase, materialize, items, SimpleNamespace(bars=bars, members=bars["close"].notna()))
+        assert np.array_equal(full.raw, materialize(items, bars, bars["close"].notna()).raw, equal_nan=True)
+        return {k: tuple(v.values()) for k, v in read_json(tmp_path/"reuse.json")["counts"].items()}
+    bars = world(1, sessions=200, assets=6)
+    (tmp_path/"tests").mkdir()
+    try:
+        assert computed(bars.iloc[:190]) == {"read from the lake": (0, 0), "read, new sessions computed": (0, 0), "computed": (2, 380)}
+        assert computed(bars) == {"read from the lake": (0, 0), "read, new sessions computed": (1, 10), "computed": (1, 200)}      # sums of pandas depend on where they begin
+        assert computed(bars.iloc[:190], end="2020-09-23")["computed"] == (2, 380)      # another window has tables of its own
+        assert computed(bars)["read from the lake"] == (2, 0)
+    finally: REGISTRY.pop("example_of_a_user")
+
+
+def test_a_function_that_does_not_end_is_ended_and_the_others_stay(tmp_path):
+    (tmp_path/"slow.py").write_text("""import time
+
+from qtp.features.registry import feature
+
+
+@feature(family="example", lookback=1)
+def example_slow(close):
+    "Never there in time."
+    time.sleep(60)
+    return close
+""")
+    try: phase = run_phase(features=["example_slow", "rsi", "log_return"], modules=[str(tmp_path/"slow.py")], on_error="skip", time_limit=2.0)
+    finally: REGISTRY.pop("example_slow", None)
+    failed = phase.load("features", "pruning").set_index("feature").loc["example_slow"]
+    assert failed["event"] == "failed" and "2 s" in failed["reason"] and set(phase.load("features", "redundancy").index) == {"rsi_14", "log_return"}

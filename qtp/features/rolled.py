@@ -51,8 +51,8 @@ def _at_once(shape, dtype, memory_gb):
     if memory_gb is None: return AT_ONCE
     frame = 8 * shape[1] * shape[2]
     result = 2 * shape[0] * np.dtype(dtype).itemsize * shape[1] * shape[2]
-    room = int((memory_gb * 2**30 - result - WORK_FRAMES * frame) // frame)
-    if room >= 1: return min(AT_ONCE, room)
+    room = (memory_gb * 2**30 - result) / frame - WORK_FRAMES
+    if room >= 1: return int(min(AT_ONCE, room))
     need = (result + (WORK_FRAMES + 1) * frame) / 2**30
     raise ParameterError(f"memory_gb: {shape[0]} features x {shape[1]} sessions x {shape[2]} assets, raw and normalised, need {need:.2f} GiB, more than the budget of "
                          f"{memory_gb:g} GiB. Name fewer, or raise the budget.")

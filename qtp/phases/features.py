@@ -6,7 +6,11 @@
 __all__ = ['CELL', 'REST', 'RECENT', 'TOLD', 'run']
 
 # %% ../../nbs/phases/04_features.ipynb #8dbf0cfc
+import fcntl
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,20 +19,22 @@ import yaml
 from ..causality.audit import audit
 from ..causality.certify import certify
 from ..causality.certify import waive as let_pass
-from ..core.errors import CertificateError, DataError
-from ..core.files import write_json, write_text
+from ..core.errors import CertificateError, DataError, LakeError
+from ..core.files import value_hash, write_json, write_text
 from ..evaluation.ic import regime_ic
 from ..features.graph import fields_of, leaves
 from ..features.regime import market_return, regimes
 from ..features.memory import memory_table
-from ..features.registry import feature_metadata, parse_specs, register_file
+from ..features.registry import REGISTRY, ancestors, feature_metadata, parse_specs, register_file
 from ..features.robustness import YOUNG, robustness
 from ..features.selection import (STEADY, cluster_summary, feature_ic, on_target, pruning_log, rank_correlation, rolling_stability, select_features, settled,
                                     training_ic)
 from ..features.session import SESSION, with_session
 from ..features.sets import left_out, wanted_features
+from ..features.store import FeatureStore
 from ..labels.forward_return import forward_return
 from .data import INTRADAY, open_market, open_sessions
+from ..workbench.dataset import open_lake
 from ..workbench.handoff import Phase
 from ..workbench.steps import normaliser
 
@@ -38,7 +44,7 @@ RECENT = 60              # last sessions that say who trades most
 TOLD = 30                # events of which each is a sentence of the report; more are told by number, and one by one in the pruning table
 
 
-def run(run_dir, features, families, feature_set, modules, on_error, normalise, rolling_window, train_fraction, ic_horizon, horizons, regime_window,
+def run(run_dir, features, families, feature_set, modules, on_error, time_limit, normalise, rolling_window, train_fraction, ic_horizon, horizons, regime_window,
         stress_sessions, stress_assets, min_assets, n_samples, budget, waive, seed):
     "Compute, audit, certify and select the features."
     phase = Phase.open("features", run_dir, locals())
@@ -46,7 +52,7 @@ def run(run_dir, features, families, feature_set, modules, on_error, normalise, 
     for path in modules: register_file(phase.settings.home / path)
     market, specs, missing = _offered(phase, market, features=features, families=families, feature_set=feature_set)
     make = normaliser(phase.parameters)
-    full = make(specs, market.bars, market.members, on_error=on_error)
+    full = _computed(phase, make, specs, market)
     report = _audited(full, market, make, _at_once(full, phase.settings.memory_gb), n_samples=n_samples, budget=budget, seed=seed)
     _leave_audit(phase, report)
     full = full.certified(_proof(phase, full, report, market))
@@ -100,6 +106,72 @@ def _with_sessions(phase, market, specs):
     table = pd.DataFrame({"sessions": found.notna().T.groupby(level="field").any().sum(axis=1), "assets": found.notna().any().groupby(level="field").sum(), "read_by": readers})
     phase.table("session_statistics", table.rename_axis("statistic"), csv=True)
     return replace(market, bars=with_session(market.bars, found)), "", reach
+
+
+class _Store(FeatureStore):
+    "What the lake holds of a phase's features; what was still true is remembered, and a lake that cannot be written ends nothing."
+
+    def __init__(self, lake, name):
+        super().__init__(lake, name)
+        self.found, self.problem = {}, ""
+
+    def recall(self, specs, fields, normalise, dtype):
+        known, n = super().recall(specs, fields, normalise, dtype), len(fields["members"])
+        found = {s.label: known[s.label] if known[s.label] == n or _exact(s) else 0 for s in specs}
+        self.found |= found
+        return found
+
+    def keep(self, *what):
+        try:
+            with self._turn(): super().keep(*what)
+        except (LakeError, OSError) as e: self.problem = str(e)
+
+    @contextmanager
+    def _turn(self):
+        "Runs side by side write one after the other, where the lake is a folder."
+        if "://" in self.lake.root: return (yield)
+        with open(Path(self.lake.root, f".{self.about}.lock"), "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def tables(self):
+        "Name of each table -> its bytes."
+        names = {t[0] for told in self.contents().values() for t in told["tables"].values()}
+        return {name: self.lake.size(name) for name in sorted(names)}
+
+
+def _exact(spec):
+    "Whether new sessions have the same bits as in a computation of all: qtp's own features do, of others nobody knows."
+    return all(REGISTRY[name].function.__module__.startswith("qtp.") for name in ancestors(spec.name))
+
+
+def _computed(phase, make, specs, market):
+    "The set: what the lake holds of this market, window and normalisation is read, the rest is computed and stored."
+    p, data = phase.parameters, phase.upstream("data").parameters
+    same = [*(data[k] for k in ("start", "end", "assets", "dividends")), p["normalise"]]      # experiments that share these share the tables
+    store = _Store(open_lake(phase.settings, data), value_hash(same)[:8])
+    ask = partial(make, specs, market.bars, market.members, on_error=p["on_error"], memory_gb=phase.settings.memory_gb, time_limit=p["time_limit"] or None)
+    try: full = ask(store=store)
+    except LakeError as e:
+        store.found, store.problem = {}, str(e)
+        full = ask()
+    _leave_store(phase, store, full)
+    return full
+
+
+def _leave_store(phase, store, full):
+    "What was at hand depends on earlier runs, so it is told beside the results and is none of them."
+    n, known = len(full.index), pd.Series({name: store.found.get(name, 0) for name in full.names})
+    parts = {"read from the lake": known == n, "read, new sessions computed": known.between(1, n - 1), "computed": known == 0}
+    if store.problem:
+        said = (f"The features could not be kept in the lake, so the next run computes them again: {store.problem} Nothing of this run is lost. "
+                f"If it happens again, move the folders features_{store.name}* and about_{store.name} out of the lake.")
+    else:
+        tables = store.tables()
+        said = f"The lake holds {len(store.contents())} features of this market and window in {' and '.join(tables)}: {sum(tables.values()) / 1e6:,.1f} MB."
+    counts = {k: {"features": int(at.sum()), "sessions computed": int((n - known[at]).sum())} for k, at in parts.items()}
+    write_json(phase.path("reuse.json"), {"said": said, "counts": counts})
+    phase.note(f"{len(full)} features: " + ", ".join(f"{c['features']} {k}" for k, c in counts.items() if c["features"]) + f". {said}")
 
 
 def _at_once(full, memory_gb):
