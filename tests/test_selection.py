@@ -120,7 +120,7 @@ def test_the_road_has_sectors_and_audits_them():
     assert (coverage.loc[coverage["feature"].eq("sector_relative_20"), "values"] > 0).any() and check_certificate(fs).verdict == "clean"
     kept = set(fs.names)
     log = phase.load("features", "pruning")
-    assert set(log.loc[log["event"] == "dropped", "feature"]) == set(decisions.index) - kept
+    assert set(log.index[log["event"] == "dropped"]) == set(decisions.index) - kept
 
 
 def test_the_road_normalises_by_rolling_windows_and_keeps_raw_values_apart(monkeypatch):
@@ -161,7 +161,7 @@ def test_the_road_reads_five_minute_bars_where_there_are_any(tmp_path):
 
 def test_without_five_minute_bars_a_set_says_what_it_lacks_and_a_name_is_refused():
     phase = run_phase(features=["rsi"], feature_set="default", n_samples=60)
-    log = phase.load("features", "pruning").set_index("feature")
+    log = phase.load("features", "pruning")
     assert (log.loc["jump_share_20", ["event", "reason"]] == ["left out", "needs five-minute bars, and the lake has none"]).all()
     with pytest.raises(FeatureError, match="needs `session_bulk_imbalance`"): run_phase(features=["vpin"])
     with pytest.raises(ParameterError, match="feed nothing of 'intraday'"): run_phase(families=["intraday"])
@@ -258,5 +258,5 @@ def example_slow(close):
 """)
     try: phase = run_phase(features=["example_slow", "rsi", "log_return"], modules=[str(tmp_path/"slow.py")], on_error="skip", time_limit=2.0)
     finally: REGISTRY.pop("example_slow", None)
-    failed = phase.load("features", "pruning").set_index("feature").loc["example_slow"]
+    failed = phase.load("features", "pruning").loc["example_slow"]
     assert failed["event"] == "failed" and "2 s" in failed["reason"] and set(phase.load("features", "redundancy").index) == {"rsi_14", "log_return"}

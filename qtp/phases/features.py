@@ -214,8 +214,8 @@ def _proof(phase, full, report, market):
 
 def _leave_audit(phase, report):
     coverage, found = report.coverage, report.violations
-    phase.table("audit_coverage", coverage.astype({"error": "str"}), csv=True)
-    phase.table("violations", found.astype({"asset_id": "str"}), csv=True)
+    phase.table("audit_coverage", coverage.astype({"error": "str"}).set_index("layer"), csv=True)
+    phase.table("violations", found.astype({"asset_id": "str"}).set_index("timestamp"), csv=True)
     phase.artifact(write_json(phase.path("audit.json"), {"verdict": report.verdict, "reason": report.reason, "layers": report.layers, "values_compared": report.n_points,
                                                          "violations": len(found), "seed": report.seed, "version": report.version}))
     phase.metrics({"values compared": report.n_points, "violations": len(found)})
@@ -225,7 +225,7 @@ def _leave_ic(phase, full, returns, market, train):
     p = phase.parameters
     table = training_ic(full, {h: returns[h] for h in sorted(returns)}, train, p["min_assets"])
     one = table.xs(p["ic_horizon"], level="horizon").rename(columns={"rank_ic": "mean"})
-    phase.table("ic_by_horizon", table.reset_index(), csv=True)
+    phase.table("ic_by_horizon", table, csv=True)
     phase.table("feature_ic", one.sort_values("p_hac"), csv=True)
     told, n = int((one["p_hac"] < 0.05).sum()), int(one["p_hac"].notna().sum())
     phase.metric("features with p under 0.05", told)
@@ -233,7 +233,7 @@ def _leave_ic(phase, full, returns, market, train):
     ics, known = feature_ic(full, returns[p["ic_horizon"]], p["min_assets"]), settled(train, p["ic_horizon"])
     states = regimes(market_return(market.bars["tr_close"], market.members), p["regime_window"])["regime"]
     phase.table("ic_by_session", ics)
-    phase.table("regime_ic", regime_ic(ics.loc[known], states.loc[known], p["ic_horizon"]).reset_index(), csv=True)
+    phase.table("regime_ic", regime_ic(ics.loc[known], states.loc[known], p["ic_horizon"]), csv=True)
 
 
 def _leave_selection(phase, full, chosen, decisions, correlation, train, missing):
@@ -242,8 +242,8 @@ def _leave_selection(phase, full, chosen, decisions, correlation, train, missing
     phase.table("redundancy", decisions, csv=True)
     phase.table("stability", decisions.filter(regex="^(stability|steady|turnover)_").join(on_target(steady).add_prefix("target_")), csv=True)
     phase.table("correlation", correlation, csv=True)
-    phase.table("pruning", log, csv=True)
-    phase.table("clusters", cluster_summary(decisions).reset_index(), csv=True)
+    phase.table("pruning", log.set_index("feature"), csv=True)
+    phase.table("clusters", cluster_summary(decisions), csv=True)
     past = chosen.rows(train)
     over = {w: rolling_stability(past, w, phase.parameters["min_assets"]).quantile([.25, .5, .75], axis=1).T.add_prefix(f"{w}_") for w in (3, 5, 10)}
     phase.table("rolling_stability", pd.concat(over.values(), axis=1))
@@ -282,7 +282,7 @@ def _leave_robustness(phase, specs, market):
         return None
     bars = _of(bars, _most_traded(bars, market.members, k))
     table = robustness(specs, bars, market.members.loc[bars.index, bars["close"].columns], phase.parameters["seed"], phase.parameters["min_assets"])
-    phase.table("robustness", table.reset_index(), csv=True)
+    phase.table("robustness", table, csv=True)
     return table
 
 
