@@ -208,7 +208,7 @@ def spec(
 def _registered(name):
     if name not in REGISTRY or _in_notebook(REGISTRY[name].function) or _lacks(name): load_families()
     if name in REGISTRY: return REGISTRY[name]
-    raise FeatureError(f"feature `{name}` is not registered. {nearest(str(name), REGISTRY)}")
+    raise FeatureError(f"feature `{name}` is not registered. {nearest(str(name), REGISTRY)} `sorted(REGISTRY)` lists all.")
 
 
 def _lacks(name):
