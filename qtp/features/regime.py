@@ -258,8 +258,17 @@ def plot_regimes(
     ax.plot(growth.index, growth, color="black", lw=1)
     low, high = growth.min() * .97, growth.max() * 1.03
     for name, colour in zip(REGIMES, ("#2a9d8f", "#e9c46a", "#8ab4d6", "#e76f51")):
-        ax.fill_between(growth.index, low, high, where=states["regime"].eq(name).to_numpy(), color=colour, alpha=.35, lw=0, step="mid", label=name)
+        ax.broken_barh(_spans(states["regime"].eq(name)), (low, high - low), color=colour, alpha=.35, lw=0, label=name)
     ax.set(ylim=(low, high), ylabel="growth of 1 USD", title="Equal-weighted market by regime")
     ax.margins(x=0)
     ax.legend(loc="upper left", ncols=2, fontsize=8, framealpha=.9)
     return ax
+
+
+def _spans(here):
+    "Begin and length in days of each stretch of sessions: from its first close to the close after its last."
+    from matplotlib.dates import date2num
+    edges = np.flatnonzero(np.diff(here.to_numpy(), prepend=False, append=False))
+    close = date2num(here.index)
+    begin, end = (np.append(close, close[-1] + 1)[edges[k::2]] for k in (0, 1))
+    return list(zip(begin, end - begin))
