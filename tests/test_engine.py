@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qtp.core.errors import DataError
 from qtp.core.lake import Lake
 from qtp.data.adjust import market_bars
 from qtp.data.simulate import simulate_market
@@ -69,6 +70,26 @@ def test_every_feature_runs(fields, whole):
     assert not whole.failures, "\n".join(m for _, m in whole.failures)
     empty = [n for n, c in zip(whole.names, np.isfinite(whole.raw).any(axis=(1, 2))) if not c]
     assert not empty, f"never a value: {empty}"
+
+
+@pytest.mark.parametrize("field, value", [("close", np.inf), ("low", 0.0), ("open", -5.0), ("volume", -1.0)])
+def test_what_no_market_has_is_a_fault_of_the_bars(fields, whole, field, value):
+    "Each feature that reads the field says the same, in words of the bars; the others are there."
+    bad, says = cut_after(fields, 40), f"bars.{field}, asset {fields[field].columns[3]}, "
+    bad[field].iloc[20, 3] = value
+    with pytest.raises(DataError, match=f"{says}.*found {value:g}"): engine.materialize(whole.specs, bad, normalise=None)
+    found = engine.materialize(whole.specs, bad, normalise=None, on_error="skip")
+    assert {k for k, message in found.failures if message.startswith(says)} == {s.label for s in whole.specs if field in leaves(s.name, bad)} == set(whole.names) - set(found.names)
+
+
+@pytest.mark.parametrize("field, value", [("close", np.nan), ("volume", 0.0), ("volume", np.nan)])
+def test_no_price_and_no_trade_are_no_fault(fields, whole, field, value):
+    bare = cut_after(fields, 80)
+    bare[field].iloc[:, 3], bare[field].iloc[30, :] = value, value
+    assert not engine.materialize(whole.specs, bare, normalise=None, on_error="skip").failures
+
+
+def cut_after(fields, n): return {k: v.iloc[:n].copy() for k, v in fields.items()}
 
 
 def test_appending_session_by_session(fields, whole, tmp_path):
