@@ -26,6 +26,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from operator import attrgetter
 from platform import python_version
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ from .graph import leaves
 from .registry import REGISTRY, ancestors, feature_metadata
 
 # %% ../../nbs/features/10a_store.ipynb #2941a915
-MOST = 20_000   # objects that are looked at before a function counts as one that cannot be told
+MOST = 100_000   # objects that are looked at before a function counts as one that cannot be told
 
 
 def code_of(
@@ -57,7 +58,7 @@ def untold(
     function,     # as above
     known=None,   # as above
 ) -> list:        # text
-    "What a function reaches that looks like others of its type, such as a generator, and who holds it."
+    "What a function reaches that may change without showing it, such as a generator, and who holds it."
     known = {} if known is None else known
     met, _ = _reached(function, known)
     odd = [(x, next((h for h in met if any(p is x for p in known[id(h)].parts)), None)) for x in met if not known[id(x)].told]
@@ -186,10 +187,14 @@ def _function_said(f, parts):
     home, held = f.__globals__, {n: c.cell_contents for n, c in zip(f.__code__.co_freevars, f.__closure__ or ()) if _filled(c)}
     foreign = _release(home.get("__name__"))                  # of another package, which closes over something
     if not foreign: held = {n: home[n] for n in _names(f.__code__) & home.keys()} | held
+    if not foreign and (hidden := _HIDING & _names(f.__code__)): raise ValueError(f"{hidden} reads by names that are data")
     if str(home.get("__name__")).startswith(f"{_PACKAGE}."): held = {n: v for n, v in held.items() if v is not REGISTRY}   # of which only what is asked for is read here
     modules = {n: m for n, m in held.items() if isinstance(m, types.ModuleType)}
     return [f.__module__, f.__qualname__, foreign or _code(f.__code__, parts), _by_key({n: v for n, v in held.items() if n not in modules}, parts),
             _each([f.__defaults__, tuple((f.__kwdefaults__ or {}).items()), tuple(f.__dict__.items())], parts), None if foreign else _modules_said(f, modules, parts)]
+
+
+_HIDING = {"eval", "exec", "query", "globals", "__import__", "import_module"}
 
 
 def _filled(cell):
@@ -211,13 +216,14 @@ def _names(code):
 
 
 def _modules_said(f, modules, parts):
-    "What a function reads of modules, and what it imports itself."
-    names = _names(f.__code__)
-    imports = any(dis.opmap["IMPORT_NAME"] in c.co_code[::2] for c in _nested(f.__code__))
-    if not imports and all(_name(m) and not _has_state(m, names) for m in modules.values()): return {n: _name(m) for n, m in sorted(modules.items())}
+    "What a function reads of modules, and what it imports itself. Another package's module is told by name; what it holds of others, or as data, is told besides."
+    names, own = _names(f.__code__), {n for n, m in modules.items() if not _name(m)}
+    said = [(n, _name(m)) for n, m in sorted(modules.items())]
+    if not own and not any(_has_state(m, names) for m in modules.values()) and not any(dis.opmap["IMPORT_NAME"] in c.co_code[::2] for c in _nested(f.__code__)): return said
     steps = [i for c in _nested(f.__code__) for i in dis.get_instructions(c) if i.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL")]
-    read = {path: _told(_at(modules[path[0]], path[1:]), parts) for path in sorted({p for p in _paths(steps) if p[0] in modules})}
-    return [read, [_import_said(f, name.argval, level.argval, wanted.argval, parts) for level, wanted, name in zip(steps, steps[1:], steps[2:]) if name.opname == "IMPORT_NAME"]]
+    read = {p: _at(modules[p[0]], p[1:]) for p in sorted({p for p in _paths(steps) if p[0] in modules})}
+    said += [(p, _told(x, parts)) for p, x in read.items() if p[0] in own or not _name(x)]
+    return said + [_import_said(f, name.argval, level.argval, wanted.argval, parts) for level, wanted, name in zip(steps, steps[1:], steps[2:]) if name.opname == "IMPORT_NAME"]
 
 
 def _has_state(module, names):
@@ -250,7 +256,10 @@ def _import_said(f, name, level, wanted, parts):
     if _release(name): return [name, _release(name)]
     try: module = importlib.import_module(name)
     except ImportError: return [name, "is not there"]
-    return [name, *_each([getattr(module, n, None) for n in wanted] if wanted else [module], parts)]
+    return [name, *_each([_taken(module, n) for n in wanted] if wanted else [module], parts)]
+
+
+def _taken(module, name): return getattr(module, name) if hasattr(module, name) else importlib.import_module(f"{module.__name__}.{name}")
 
 
 def _module_said(m, parts): return [m.__name__, _by_key({n: v for n, v in vars(m).items() if not n.startswith("__")}, parts)]
@@ -258,6 +267,7 @@ def _module_said(m, parts): return [m.__name__, _by_key({n: v for n, v in vars(m
 # %% ../../nbs/features/10a_store.ipynb #7d1c01b0
 def _said(x, parts):
     "What an object says itself; raises where it says too little."
+    if type(x).__module__.startswith("numba.") and not isinstance(x, _KERNELS): raise TypeError("the code that it was compiled from is not found")
     say = _BY_TYPE.get(type(x)) or next((say for kinds, say in _BY_KIND if isinstance(x, kinds)), _instance_said)
     return [type(x).__qualname__, say(x, parts)]
 
@@ -279,7 +289,7 @@ def _set_said(x, parts):
 
 
 def _class_said(c, parts):
-    return [c.__module__, *_each([type(c), *c.__bases__], parts), _by_key({k: v for k, v in vars(c).items() if k not in _UNREAD}, parts)]
+    return [c.__module__, c.__qualname__, *_each([type(c), *c.__bases__], parts), _by_key({k: v for k, v in vars(c).items() if k not in _UNREAD}, parts)]
 
 
 _UNREAD = {"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__", "__static_attributes__", "_abc_impl", "_value2member_map_"}
@@ -332,11 +342,13 @@ _BY_TYPE = {
     types.MethodType: lambda x, parts: _each([x.__func__, x.__self__], parts),
     types.BuiltinFunctionType: lambda x, parts: [x.__qualname__, _told(x.__self__, parts)],
     type(lru_cache(len)): lambda x, parts: _each([x.__wrapped__, x.cache_parameters()], parts),       # what it keeps is what its function would give
+    TypeVar: lambda x, parts: repr(x),
     ContextVar: lambda x, parts: [x.name, _told(x.get(None), parts)],
     **dict.fromkeys((type(threading.Lock()), type(threading.RLock())), lambda x, parts: None),        # whether it is held changes no value
 }
-_BY_KIND = ((types.FunctionType, _function_said), (type, _class_said), (types.ModuleType, _module_said), ((Dispatcher, DUFunc, GUFunc), _kernel_said),
-            (Type, lambda x, parts: repr(x)), (weakref.ref, lambda x, parts: _told(x(), parts)))
+_KERNELS = Dispatcher, DUFunc, GUFunc, Type
+_BY_KIND = ((types.FunctionType, _function_said), (type, _class_said), (types.ModuleType, _module_said), (Type, lambda x, parts: repr(x)), (_KERNELS, _kernel_said),
+            (weakref.ref, lambda x, parts: _told(x(), parts)))
 
 # %% ../../nbs/features/10a_store.ipynb #7d1c01b3
 PACKAGES = ("numpy", "pandas", "numba")   # whose versions may change a feature's bits
@@ -373,8 +385,8 @@ _WARNED = set()   # (name, what cannot be told) that was said in this process
 def _warn_once(name, found):
     if (name, found[0]) in _WARNED: return
     _WARNED.add((name, found[0]))
-    warnings.warn(f"{name}: reaches {found[0]}, which looks the same whatever it holds ({len(found)} such). It is computed anew each time; "
-                  "give it plain values, or let it make the object itself, and it is stored for good.", stacklevel=4)
+    warnings.warn(f"{name}: reaches {found[0]}, which may change without showing it ({len(found)} such), so it is computed anew each time. "
+                  "Give it plain values, or let it make what it needs itself, and what is stored is used again.", stacklevel=4)
 
 # %% ../../nbs/features/10a_store.ipynb #538dc9ea
 def field_prints(
@@ -430,6 +442,7 @@ class FeatureStore:
         asked = {s.label: _identity(s, fields, normalise, dtype, code) for s in specs}
         for s in specs:
             if asked[s.label]["version"] is None: _warn_once(s.name, untold(_declared(s), code))
+            if None in asked[s.label]["kinds"].values(): _warn_once(normalise, untold(NORMALISE[normalise], code))
         near = [s.label for s in specs if _agrees(asked[s.label], known.get(s.label), fields, n)]
         prints = field_prints(fields, set().union(*map(_data_names, asked.values())), {n, *(known[k]["sessions"] for k in near)})
         true = [k for k in near if _data(asked[k], prints, known[k]["sessions"]).items() <= known[k]["data"].items()]
