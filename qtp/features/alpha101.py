@@ -42,10 +42,11 @@ class _Late:
 
     def rows(self, k):
         "The last rows of its frame; all there are where there are fewer."
-        index = self.ends(k)
+        index, cut = self.ends(k)
         if len(index) not in self.known:
             parts = [p.rows(len(index) + self.more) if isinstance(p, _Late) else p for p in self.parts]
-            self.known[len(index)] = tail(self.work(*parts), index)
+            self.known[len(index)] = found = tail(self.work(*parts), index)
+            found.cut = cut
         return self.known[len(index)]
 
     def __array_ufunc__(self, ufunc, method, *inputs): return _Late(self.ends, ufunc, inputs)
@@ -62,11 +63,11 @@ class _Late:
     del _name
 
 
-def _ends(index):
-    "The last sessions, one object for all frames of as many."
+def _ends(frame):
+    "The last sessions, one object for all frames of as many, and whether there were others before."
     @lru_cache(None)
-    def last(k): return index[len(index) - k:]
-    return lambda k: last(min(k, len(index)))
+    def last(k): return frame.index[len(frame) - k:], frame.cut or k < len(frame)
+    return lambda k: last(min(k, len(frame)))
 
 
 def _last_of(
@@ -75,7 +76,7 @@ def _last_of(
     inputs,     # its frames
 ):              # (rows, assets) what the function gives there
     "Last rows of an alpha, each part of its formula computed for the rows that it takes part in."
-    ends = _ends(inputs[0].index)
+    ends = _ends(inputs[0])
     return function(*(_Late(ends, lambda x=x: x, ()) for x in inputs)).rows(rows)
 
 

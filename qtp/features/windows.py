@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['FLAT', 'FEW', 'SPAN', 'WIDE', 'STRETCH', 'SUM', 'MEAN', 'COUNT', 'PRODUCT', 'DECAY', 'EWM', 'VAR', 'STD', 'EWM_STD',
            'SKEW', 'KURT', 'SLOPE', 'R2', 'RESIDUAL', 'CORR', 'COV', 'TOGETHER', 'ALONE', 'LAST', 'sums', 'last_sums',
-           'moments', 'last_moments', 'pairs', 'last_pairs', 'extremes', 'ranks', 'quantiles', 'over_assets',
-           'compile_kernels']
+           'moments', 'pairs', 'extremes', 'ranks', 'last_ranks', 'quantiles', 'over_assets', 'compile_kernels']
 
 # %% ../../nbs/features/01b_windows.ipynb #00b99bc9
 from concurrent.futures import ThreadPoolExecutor
@@ -391,60 +390,6 @@ def _finish_moments(out, total, p, held, squares, ok, least, kind):
     else: _finish_dispersion(out, total[1], total[2], p, total[0], held, squares, least, kind)
     if kind == EWM_STD: _where(out, out, ok, 1)
 
-# %% ../../nbs/features/01b_windows.ipynb #5d1a0003
-@njit(**_jit)
-def _joined(a, b, p, q, to, weight):
-    "One block `b` with an older one, `a`, whose latest values are `p`, as `_join` joins all; into `to`."
-    fields, n, s = a.size, a[0], p[0] - q[0]
-    if fields == 6:
-        r = p[1] - q[1]
-        to[5] = b[5] + _product(s, r, n, a[1], a[3], a[5])
-        to[4] = b[4] + weight * _square(r, n, a[3], a[4])
-        to[3] = b[3] + weight * (a[3] + n * r)
-    if fields == 5: to[4] = b[4] + _fourth(s, n, a[1], a[2], a[3], a[4])
-    if fields == 4 or fields == 5: to[3] = b[3] + _cube(s, n, a[1], a[2], a[3])
-    to[2] = b[2] + weight * _square(s, n, a[1], a[2])
-    to[1] = b[1] + weight * (a[1] + n * s)
-    to[0] = b[0] + weight * n
-
-
-@njit(**_jit)
-def _last_block(ok, p, t, window, decay, nodes, latest):
-    "The joined rows of the window that ends in row `t`, each block joined once: what `_blocks` says of it."
-    covered, size, m = 0, 1, window
-    nodes[1:, 1:] = 0.0
-    for j in range(window): nodes[1 + j, 0], latest[1 + j] = ok[t - j], p[:, t - j]
-    while covered < window:
-        begin = 1 if window & size else 0
-        if begin and covered == 0: nodes[0], latest[0] = nodes[1], latest[1]
-        elif begin: _joined(nodes[1], nodes[0], latest[1], latest[0], nodes[0], decay ** covered)
-        if begin: covered += size
-        weight = decay ** size
-        for j in range((m - begin) // 2):
-            new = 1 + begin + 2 * j
-            _joined(nodes[new + 1], nodes[new], latest[new + 1], latest[new], nodes[1 + j], weight)
-            latest[1 + j] = latest[new]
-        m, size = (m - begin) // 2, size * 2
-    return nodes[0]
-
-# %% ../../nbs/features/01b_windows.ipynb #5d1a000a
-@njit(**_jit)
-def last_moments(x, out, window, least, kind, decay):
-    "What `moments` says of complete windows, NaN before: for frames that hold little more than one."
-    n, fields = x.shape[1], 3 + max(0, kind - EWM_STD)
-    nodes, latest, rows, total, p = np.empty((window + 1, fields)), np.empty((window + 1, 1)), np.empty(window), np.empty((fields, n)), np.empty((1, n))
-    y, ok, held, squares = np.empty(n), np.empty(n), np.empty(n), np.ones(n)
-    for a in range(x.shape[0]):
-        infinite = _load(x[a], y, ok)
-        _held(ok, window, held)
-        _latest(y, ok, p[0])
-        for t in range(window - 1, n):
-            total[:, t] = _last_block(ok, p, t, window, decay, nodes, latest)
-            if kind == EWM_STD: squares[t] = _tree(ok, t, window, decay * decay, rows)
-        out[a, :window - 1] = np.nan
-        _finish_moments(out[a, window - 1:], total[:, window - 1:], p[0, window - 1:], held[window - 1:], squares[window - 1:], ok[window - 1:], least, kind)
-        if infinite: _blank(x[a], window, out[a])
-
 # %% ../../nbs/features/01b_windows.ipynb #c7407ce2
 @njit(**_jit)
 def _finish_pairs(out, n, x, xx, y, yy, xy, px, py, least, kind):
@@ -515,7 +460,7 @@ def _load_pair(y, x, u, v, ok, against_time):
 @njit(**_jit)
 def pairs(y, x, out, window, least, kind, against_time):
     "Slopes, correlations, covariances and residuals of two arrays over trailing windows, into `out`."
-    if window <= FEW: _few_pairs(y, x, out, window, least, kind, against_time, 0)
+    if window <= FEW: _few_pairs(y, x, out, window, least, kind, against_time)
     else: _many_pairs(y, x, out, window, least, kind, against_time)
 
 
@@ -528,14 +473,14 @@ def _aligned(size):
 
 
 @njit(**_jit)
-def _few_pairs(y, x, out, window, least, kind, against_time, since):
-    "Of windows of at most `FEW` rows, from row `since` on."
+def _few_pairs(y, x, out, window, least, kind, against_time):
+    "Of windows of at most `FEW` rows."
     lead = window - 1
     data, to = _aligned(6 * WIDE + 8)[-lead % 8:], _aligned(5 * WIDE)
     last, n, px, py, there = data[lead:], data[3 * WIDE + lead:], data[4 * WIDE + lead:], data[5 * WIDE + lead:], data[2 * WIDE + lead:]
     for a in range(y.shape[0]):
         infinite = 0
-        for t in range(since, y.shape[1], SPAN):
+        for t in range(0, y.shape[1], SPAN):
             m, begin = min(SPAN, y.shape[1] - t), max(0, lead - t)        # rows answered for, and rows of nothing before the first
             infinite += _load_block(y[a, t - lead + begin:t + m], x[a, t - lead + begin:t + m], data, begin, window, against_time)
             _filled(to, 0.0)
@@ -577,24 +522,6 @@ def _many_pairs(y, x, out, window, least, kind, against_time):
         _latest(v, ok, p[1])
         found = _blocks(ok, p, window, 1.0, level, older, total, spare)
         _finish_pairs(out[a], found[0], found[1], found[2], found[3], found[4], found[5], p[0], p[1], least, kind)
-        if kind == RESIDUAL: _where(out[a], out[a], ok, 1)
-        if infinite: _blank_both(y[a], x[a], window, out[a])
-
-# %% ../../nbs/features/01b_windows.ipynb #5d1a000b
-@njit(**_jit)
-def last_pairs(y, x, out, window, least, kind, against_time):
-    "What `pairs` says of complete windows, NaN before: for frames that hold little more than one."
-    n, since = y.shape[1], window - 1
-    out[:, :since] = np.nan
-    if window <= FEW: return _few_pairs(y, x, out, window, least, kind, against_time, since)
-    nodes, latest, total, p, v, u, ok = np.empty((window + 1, 6)), np.empty((window + 1, 2)), np.empty((6, n)), np.empty((2, n)), np.empty(n), np.empty(n), np.empty(n)
-    for a in range(y.shape[0]):
-        infinite = _load_pair(y[a], x[a], u, v, ok, against_time)
-        _latest(u, ok, p[0])
-        _latest(v, ok, p[1])
-        for t in range(since, n): total[:, t] = _last_block(ok, p, t, window, 1.0, nodes, latest)
-        found = total[:, since:]
-        _finish_pairs(out[a, since:], found[0], found[1], found[2], found[3], found[4], found[5], p[0, since:], p[1, since:], least, kind)
         if kind == RESIDUAL: _where(out[a], out[a], ok, 1)
         if infinite: _blank_both(y[a], x[a], window, out[a])
 
@@ -677,6 +604,23 @@ def ranks(x, out, window, least):
         for k in range(1, reach, 4):
             _beaten(now[k:], _before(y, none, k, k, reach), _before(y, none, k, k + 1, reach), _before(y, none, k, k + 2, reach), _before(y, none, k, k + 3, reach), out[a, k:])
         for t in range(n): out[a, t] = out[a, t] / held[t] if ok[t] > 0.0 and held[t] >= least else np.nan
+        if infinite: _blank(x[a], window, out[a])
+
+
+@njit(**_jit)
+def last_ranks(x, out, window, least):
+    "What `ranks` says of complete windows, NaN before: for frames that hold little more than one."
+    n = x.shape[1]
+    y, ok = np.empty(n), np.empty(n)
+    for a in range(x.shape[0]):
+        infinite = _load(x[a], y, ok)
+        _filled(out[a, :window - 1], np.nan)
+        for t in range(window - 1, n):
+            held, rank = 0.0, 0.5                    # the other half of its own comes with the count
+            for k in range(t - window + 1, t + 1):
+                held += ok[k]
+                rank += ok[k] * ((0.5 if y[k] < y[t] else 0.0) + (0.5 if y[k] <= y[t] else 0.0))
+            out[a, t] = rank / held if ok[t] > 0.0 and held >= least else np.nan
         if infinite: _blank(x[a], window, out[a])
 
 
@@ -765,12 +709,12 @@ def _contiguous(a):
     return a
 
 
-LAST = {sums: last_sums, moments: last_moments, pairs: last_pairs}   # kernel -> the same for frames that hold little more than one window
+LAST = {sums: last_sums, ranks: last_ranks}   # kernel -> the same for frames that hold little more than one window
 
 
 def compile_kernels():
     "Compile every kernel with the types that `qtp.features.rolling` uses, or load it from numba's cache."
     x = np.ones((1, 4))
-    for kernel, *parameters in ((sums, SUM, 1.0), (last_sums, SUM, 1.0), (moments, STD, 1.0), (last_moments, STD, 1.0), (extremes, 1.0, False), (ranks,), (quantiles, 0.5)):
+    for kernel, *parameters in ((sums, SUM, 1.0), (last_sums, SUM, 1.0), (moments, STD, 1.0), (extremes, 1.0, False), (ranks,), (last_ranks,), (quantiles, 0.5)):
         over_assets(kernel, [x], 2, 1.0, *parameters)
-    for kernel in (pairs, last_pairs): over_assets(kernel, [x, x], 2, 1.0, SLOPE, True)
+    over_assets(pairs, [x, x], 2, 1.0, SLOPE, True)
