@@ -11,6 +11,7 @@ import dis
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -309,13 +310,19 @@ def _parse(item):
 # %% ../../nbs/features/01_registry.ipynb #7fc60a0e
 def feature_metadata(
     specs,    # list of FeatureSpecs, or anything `parse_specs` reads
-) -> list:    # one dict a column: label, name, family, formula, parameters, lag, lookback, scope, inputs, basis, source, digest
+) -> list:    # one dict a column: label, name, family, formula, reference, parameters, lag, lookback, scope, inputs, basis, source, digest
     "Describe each column of a feature set in plain values."
-    return [{"label": s.label, "name": s.name, "family": s.family, "formula": _formula(s.function), "parameters": dict(s.params), "lag": s.lag,
-             "lookback": s.lookback, "scope": s.scope, "inputs": list(s.inputs), "basis": s.basis,
-             "source": s.function.__module__, "digest": s.digest} for s in parse_specs(specs)]
+    return [{"label": s.label, "name": s.name, "family": s.family, "formula": _formula(s.function), "reference": _reference(s.function), "parameters": dict(s.params),
+             "lag": s.lag, "lookback": s.lookback, "scope": s.scope, "inputs": list(s.inputs), "basis": s.basis, "source": s.function.__module__,
+             "digest": s.digest} for s in parse_specs(specs)]
 
 
 def _formula(function):
     text = inspect.getdoc(function) or ""
     return " ".join(text.split("\n\n")[0].split())
+
+
+def _reference(function):
+    "What the docstring names as its source; empty where it names none."
+    told = re.search(r"^Source:(.+?)(?:\n\n|\Z)", inspect.getdoc(function) or "", re.DOTALL | re.MULTILINE)
+    return " ".join(told[1].split()) if told else ""
