@@ -21,7 +21,7 @@ import warnings
 import weakref
 from collections import namedtuple
 from contextvars import ContextVar
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec, resolve_name
 from operator import attrgetter
@@ -438,12 +438,13 @@ class FeatureStore:
     ) -> dict:          # label -> sessions that are stored and still true
         "What need not be computed."
         known, n = self.contents(), len(fields["members"])
-        code = {}
-        asked = {s.label: _identity(s, fields, normalise, dtype, code) for s in specs}
+        code, axes = {}, cache(partial(_axes, fields))
+        kinds = {"raw": ""} | ({normalise: _sure_code(NORMALISE[normalise], code)} if normalise else {})
+        if None in kinds.values(): _warn_once(normalise, untold(NORMALISE[normalise], code))
+        asked = {s.label: _identity(s, fields, kinds, dtype, code) for s in specs}
         for s in specs:
             if asked[s.label]["version"] is None: _warn_once(s.name, untold(_declared(s), code))
-            if None in asked[s.label]["kinds"].values(): _warn_once(normalise, untold(NORMALISE[normalise], code))
-        near = [s.label for s in specs if _agrees(asked[s.label], known.get(s.label), fields, n)]
+        near = [s.label for s in specs if _agrees(asked[s.label], known.get(s.label), axes, n)]
         prints = field_prints(fields, set().union(*map(_data_names, asked.values())), {n, *(known[k]["sessions"] for k in near)})
         true = [k for k in near if _data(asked[k], prints, known[k]["sessions"]).items() <= known[k]["data"].items()]
         self._known, self._asked = known, {k: a | {"data": _data(a, prints, n)} for k, a in asked.items()}
@@ -552,16 +553,15 @@ class FeatureStore:
         return cube, index, assets
 
 
-def _identity(s, fields, normalise, dtype, code):
-    kinds = {"raw": ""} | ({normalise: _sure_code(NORMALISE[normalise], code)} if normalise else {})
+def _identity(s, fields, kinds, dtype, code):
     return dict(version=feature_version(s, code), dtype=dtype, kinds=kinds, leaves=sorted(leaves(s.name, fields) & set(fields)))
 
 
-def _agrees(asked, stored, fields, n):
+def _agrees(asked, stored, axes, n):
     "Whether stored values may still be true, as far as that can be said without looking at the data."
     if stored is None or stored["sessions"] > n or None in (asked["version"], *asked["kinds"].values()): return False
     same = all(stored[k] == asked[k] for k in ("version", "dtype")) and asked["kinds"].items() <= stored.get("kinds", {}).items()
-    return same and set(_data_names(asked)) <= set(stored["data"]) and stored["axes"] == _axes(fields, stored["sessions"])
+    return same and set(_data_names(asked)) <= set(stored["data"]) and stored["axes"] == axes(stored["sessions"])
 
 
 def _data_names(asked): return asked["leaves"] if len(asked["kinds"]) == 1 else sorted({*asked["leaves"], "members"})   # a normalised value depends on who is a member
