@@ -1,4 +1,7 @@
 """Selection looks at training dates only: whatever the world does afterwards, the same features stay for the same reasons."""
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -194,6 +197,14 @@ def test_a_second_run_reads_the_lake_and_finds_the_same(asked, normalise):
     assert told["counts"]["read from the lake"] == {"features": 4, "sessions computed": 0} and " MB" in told["said"]
     more = run_phase(run_dir=first.run_dir, features=[*items, "volume_shock"], normalise=normalise)
     assert asked[0] == ["volume_shock_20"] and read_json(more.path("reuse.json"))["counts"]["computed"]["features"] == 1
+
+
+def test_another_process_reads_it_too():
+    items = ["rsi", {"price_zscore": {"window": 20}}, "sector_relative", {"hurst": {"window": 120}}]
+    first = run_phase(features=items)
+    code = f"from test_selection import run_phase; run_phase(run_dir={str(first.run_dir)!r}, features={items!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(__file__), env=os.environ | {"PYTHONHASHSEED": "1"}, check=True)
+    assert read_json(first.path("reuse.json"))["counts"]["read from the lake"]["features"] == 4
 
 
 def test_the_audit_reads_nothing_that_is_stored(monkeypatch):
