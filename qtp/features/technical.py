@@ -242,7 +242,7 @@ def _atr(high, low, close, out, n):
 @njit(**_jit)
 def _forget(total, x, bar, n):
     "Wilder's running sum: the first n - 1 values added up, then a share 1/n forgotten with each that comes."
-    return total + x if bar < n else total - total / n + x
+    return total + x if bar < n else total * (1 - 1 / n) + x
 
 
 @njit(**_jit)

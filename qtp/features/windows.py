@@ -483,7 +483,7 @@ def _few_pairs(y, x, out, window, least, kind, against_time):
         for t in range(0, y.shape[1], SPAN):
             m, begin = min(SPAN, y.shape[1] - t), max(0, lead - t)        # rows answered for, and rows of nothing before the first
             infinite += _load_block(y[a, t - lead + begin:t + m], x[a, t - lead + begin:t + m], data, begin, window, against_time)
-            _filled(to, 0.0)
+            for k in range(5): _filled(to[k * WIDE:k * WIDE + m], 0.0)
             for k in range(0, window - 3, 4): _add_four(data[k:], last, to, m)
             for k in range(window // 4 * 4, window): _add_row(data[k:], last, to, m)
             found = out[a, t:t + m]
