@@ -187,7 +187,7 @@ def _function_said(f, parts):
     home, held = f.__globals__, {n: c.cell_contents for n, c in zip(f.__code__.co_freevars, f.__closure__ or ()) if _filled(c)}
     foreign = _release(home.get("__name__"))                  # of another package, which closes over something
     if not foreign: held = {n: home[n] for n in _names(f.__code__) & home.keys()} | held
-    if not foreign and (hidden := _HIDING & _names(f.__code__)): raise ValueError(f"{hidden} reads by names that are data")
+    if not foreign and (hidden := _HIDING & _names(f.__code__) - held.keys()): raise ValueError(f"{hidden} reads by names that are data")
     if str(home.get("__name__")).startswith(f"{_PACKAGE}."): held = {n: v for n, v in held.items() if v is not REGISTRY}   # of which only what is asked for is read here
     modules = {n: m for n, m in held.items() if isinstance(m, types.ModuleType)}
     return [f.__module__, f.__qualname__, foreign or _code(f.__code__, parts), _by_key({n: v for n, v in held.items() if n not in modules}, parts),
