@@ -30,6 +30,7 @@ from numba import njit, vectorize
 from ..core.frames import check_aligned
 from . import liquidity, returns  # noqa: F401 (they declare the inputs `adv` and `simple_return`)
 from .frame import Frame, array_of, framed, tail
+from .passes import each
 from .registry import feature
 from .rolling import enough, rolling_argmax, rolling_argmin, rolling_max, rolling_mean, rolling_min, rolling_product, rolling_rank, rolling_std, rolling_sum
 from .windows import ALONE, COV, DECAY, TOGETHER, over_assets, pairs, sums
@@ -374,25 +375,19 @@ def _related(x, y, out, d, least, kind):
 @_row
 def _less(a, b):
     "`a < b`: 1 or 0; NaN where a side is missing."
-    return _each(_above, b, a)
+    return each(_above, b, a)
 
 
 @_row
 def _at_most(a, b):
     "`(a < b) || (a == b)`: 1 or 0; NaN where a side is missing."
-    return _each(_not_below, b, a)
+    return each(_not_below, b, a)
 
 
 @_row
 def _choose(condition, yes, no):
     "`condition ? yes : no`; NaN where the condition is not known."
-    return _each(_chosen, condition, yes, no)
-
-
-def _each(kernel, *operands):
-    "A function of numbers, applied to frames of the same axes and to numbers."
-    like = next(x for x in operands if isinstance(x, pd.DataFrame))
-    with np.errstate(invalid="ignore"): return _framed(kernel(*(array_of(x).T if isinstance(x, pd.DataFrame) else float(x) for x in operands)).T, like)
+    return each(_chosen, condition, yes, no)
 
 
 @vectorize(cache=True)
@@ -412,7 +407,7 @@ def _chosen(condition, yes, no): return yes if condition == 1 else no if conditi
 
 
 @_row
-def _ratio(a, b): return _each(_quotient, a, b)
+def _ratio(a, b): return each(_quotient, a, b)
 
 
 @_row
