@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import AlignmentError, DataError
 from .frame import framed
-from .graph import LEAST_ROWS, Evaluation, check_inputs, demand, fields_of, leaves
+from .graph import LEAST_ROWS, Evaluation, check_inputs, demand, fields_of, leaves, odd_values
 from .registry import REGISTRY, ancestors, parse_specs, spec
 
 # %% ../../nbs/features/10d_live.ipynb #138a6280
@@ -86,6 +86,7 @@ class Live:
                                  f"({len(odd)} differ{f', first {odd[0]}' if len(odd) else ''}). Begin anew with the assets of today.")
         gone = sorted(set(self.names) - set(fields))
         if gone: raise DataError(f"bars: `{gone[0]}` is missing, which a feature of the list needs. Give the fields that there were: {self.names}.")
+        for refused in odd_values({k: fields[k] for k in self.names}).values(): raise DataError(refused)
 
 
 def _below(specs, fields):
