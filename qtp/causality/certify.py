@@ -41,8 +41,7 @@ def _reached(functions):
     "Modules by name, and functions that no file holds."
     modules, loose = {}, []
     for f in functions:
-        f = inspect.unwrap(f)
-        module = sys.modules.get(f.__module__)
+        module = sys.modules.get(inspect.unwrap(f).__module__)
         if getattr(module, "__file__", None): _reach(module, module.__name__.partition(".")[0], modules)
         else: loose.append(f)
     return modules, loose

@@ -365,7 +365,7 @@ def _names_of(code): return frozenset(code.co_names).union(*(_names_of(c) for c 
 
 
 def _held(value, todo, seen):
-    if isinstance(value, _PLAIN): return repr(value)
+    if isinstance(value, _PLAIN): return f"{value:x}" if type(value) is int else repr(value)     # no limit on the digits
     if id(value) in seen: return id(value)
     seen[id(value)] = value
     if isinstance(value, types.FunctionType) and _users(value.__globals__.get("__name__")) and not hasattr(value, "__wrapped__"): todo.append(value)
