@@ -134,10 +134,17 @@ class _Store(FeatureStore):
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def tables(self):
-        "Name of each table -> its bytes."
-        names = {t[0] for told in self.contents().values() for t in told["tables"].values()}
-        return {name: self.lake.size(name) for name in sorted(names)}
+    def said(self):
+        "How much there is, or what went wrong."
+        try:
+            if not self.problem: return f"The lake holds {len(self.contents())} features of this market and window in tables features_{self.name}*: {self._size() / 1e6:,.1f} MB."
+        except LakeError as e: self.problem = str(e)
+        return (f"The features could not be kept in the lake, so the next run computes them again: {self.problem} Nothing of this run is lost. "
+                f"If it happens again, move the folders features_{self.name}* and about_{self.name} out of the lake.")
+
+    def _size(self):
+        tables = {t[0] for told in self.contents().values() for t in told["tables"].values()}
+        return sum(self.lake.size(t) for t in tables)
 
 
 def _exact(spec):
@@ -163,13 +170,8 @@ def _leave_store(phase, store, full):
     "What was at hand depends on earlier runs, so it is told beside the results and is none of them."
     n, known = len(full.index), pd.Series({name: store.found.get(name, 0) for name in full.names})
     parts = {"read from the lake": known == n, "read, new sessions computed": known.between(1, n - 1), "computed": known == 0}
-    if store.problem:
-        said = (f"The features could not be kept in the lake, so the next run computes them again: {store.problem} Nothing of this run is lost. "
-                f"If it happens again, move the folders features_{store.name}* and about_{store.name} out of the lake.")
-    else:
-        tables = store.tables()
-        said = f"The lake holds {len(store.contents())} features of this market and window in {' and '.join(tables)}: {sum(tables.values()) / 1e6:,.1f} MB."
     counts = {k: {"features": int(at.sum()), "sessions computed": int((n - known[at]).sum())} for k, at in parts.items()}
+    said = store.said()
     write_json(phase.path("reuse.json"), {"said": said, "counts": counts})
     phase.note(f"{len(full)} features: " + ", ".join(f"{c['features']} {k}" for k, c in counts.items() if c["features"]) + f". {said}")
 
