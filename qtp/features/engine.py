@@ -23,7 +23,7 @@ from ..data.market import load_market
 from .cross_section import cs_rank, cs_zscore
 from .frame import tail
 from .graph import TOGETHER, Evaluation, check_inputs, fields_of, leaves, odd_values
-from .registry import feature_metadata, parse_specs
+from .registry import REGISTRY, feature_metadata, parse_specs
 from .worker import Worker
 
 # %% ../../nbs/features/10_engine.ipynb #051b65f7
@@ -214,6 +214,7 @@ def _fill_chunk(specs, fields, cubes, starts, first, store, on_error, time_limit
         try: check_inputs(s.name, fields, odd)
         except QtpError as e: _note(failures, s, e, on_error)
         else: wanted += [(k, s, n - starts[s.label])] if starts[s.label] < n else []
+    wanted = _in_turn(wanted)
     with _runner([(s, m + s.lag - 1) for _, s, m in wanted], fields, time_limit) as run:
         for k, s, m in wanted:
             try: values = _lagged(run(s), s.lag, fields["members"].index[n - m:])
@@ -221,6 +222,18 @@ def _fill_chunk(specs, fields, cubes, starts, first, store, on_error, time_limit
             else: _put(cubes, k, values, fields["members"])
     if store is not None: store.keep([s for s in specs if s.label not in failures], fields, _named(specs, cubes), starts, first)
     return failures
+
+
+def _in_turn(wanted):
+    "Inputs before what reads them, and side by side what is computed together, so that few frames wait; else in the order of the list."
+    names, place = {s.name for _, s, _ in wanted}, {}
+    def visit(name):
+        f = REGISTRY[name]
+        for i in f.inputs:
+            if i in names and (REGISTRY[i].joint or i) not in place: visit(i)
+        place.setdefault(f.joint or name, len(place))
+    for _, s, _ in wanted: visit(s.name)
+    return sorted(wanted, key=lambda w: place[REGISTRY[w[1].name].joint or w[1].name])
 
 
 def _runner(wanted, fields, time_limit):
