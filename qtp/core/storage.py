@@ -114,9 +114,8 @@ def encoding(
     few = [f.name for f in schema if pa.types.is_string(f.type) or f.name in PRICES]
     whole = {f.name: "DELTA_BINARY_PACKED" for f in schema if pa.types.is_timestamp(f.type) or pa.types.is_integer(f.type)}
     other = {f.name: "BYTE_STREAM_SPLIT" for f in schema if pa.types.is_floating(f.type) and f.name not in PRICES}
-    asked = [f.name for f in schema if not pa.types.is_floating(f.type)]      # rows are looked for by what and when, not by a number
     return dict(row_group_size=ROW_GROUP, compression="zstd", compression_level=1, use_dictionary=few, column_encoding=whole | other,
-                write_statistics=asked, write_page_checksum=True, store_schema=False)
+                write_page_checksum=True, store_schema=False)
 
 
 def content_in_name(
