@@ -187,16 +187,16 @@ def left(phase):
 
 @pytest.mark.parametrize("normalise", ["rank", "rolling"])
 def test_a_second_run_reads_the_lake_and_finds_the_same(asked, normalise):
-    items = ["rsi", "sector_relative", {"hurst": {"window": 120}}, "log_return"]
+    items = [{"rsi": {"window": 9}}, {"sector_relative": {"window": 21}}, {"hurst": {"window": 124}}, {"mom": {"window": 21}}]      # the demonstration's lake may hold the defaults
     first = run_phase(features=items, normalise=normalise)
     before = left(first)
-    assert asked[0] == ["rsi_14", "sector_relative_20", "hurst_120", "log_return"]
+    assert asked[0] == ["rsi_9", "sector_relative_21", "hurst_124", "mom_21"]
     again = run_phase(run_dir=first.run_dir, features=items, normalise=normalise)      # into the same lake
     assert asked[0] == [] and left(again) == before
     told = read_json(again.path("reuse.json"))
     assert told["counts"]["read from the lake"] == {"features": 4, "sessions computed": 0} and " MB" in told["said"]
-    more = run_phase(run_dir=first.run_dir, features=[*items, "volume_shock"], normalise=normalise)
-    assert asked[0] == ["volume_shock_20"] and read_json(more.path("reuse.json"))["counts"]["computed"]["features"] == 1
+    more = run_phase(run_dir=first.run_dir, features=[*items, {"volume_shock": {"window": 21}}], normalise=normalise)
+    assert asked[0] == ["volume_shock_21"] and read_json(more.path("reuse.json"))["counts"]["computed"]["features"] == 1
 
 
 def test_another_process_reads_it_too():
@@ -224,7 +224,7 @@ def test_a_lake_that_takes_or_gives_nothing_costs_no_result(monkeypatch):
         return write(self, table, *more, **options)
     with monkeypatch.context() as m:
         m.setattr(Lake, "append", full)
-        phase = run_phase(run_dir=first.run_dir, features=["rsi", "log_return", "mom"])
+        phase = run_phase(run_dir=first.run_dir, features=["rsi", "log_return", {"mom": {"window": 23}}])
         assert len(phase.load("features", "redundancy")) == 3
         note = next(n for n in phase._notes if "no space left" in n)
         assert note.startswith("3 features: 2 read from the lake, 1 computed.") and "Nothing of this run is lost" in note
