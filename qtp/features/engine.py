@@ -274,8 +274,9 @@ def _fit(shape, normalise, dtype, memory_gb, store):
     if fit >= shape[0]: return shape[0]
     if fit >= 1 and store is not None: return fit
     need = (WORK_FRAMES * 8 + shape[0] * np.dtype(dtype).itemsize * cubes) * cell / 2**30
+    stored = ", give a `store`, with which a set goes chunk by chunk," if fit >= 1 else ""
     raise ParameterError(f"memory_gb: {shape[0]} features x {shape[1]} sessions x {shape[2]} assets need {need:.2f} GiB, more than the budget of {memory_gb:g} GiB, in which "
-                         f"{max(fit, 0)} features would fit. Name fewer, raise the budget, or give a `store`, with which a set goes chunk by chunk.")
+                         f"{max(fit, 0)} features would fit. Name fewer{stored} or raise the budget.")
 
 
 def _cube(shape, dtype, fit):
